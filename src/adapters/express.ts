@@ -1,0 +1,117 @@
+import type { ServerResponse } from 'node:http'
+import type { Request, RequestHandler, Response } from 'express'
+import type { ParamsDictionary, RouteParameters } from 'express-serve-static-core'
+import { Cache } from '../cache.ts'
+import { type Controls, controlsOf } from '../node/controls.ts'
+import { type InvalidatesOptions, type PurgeTags, preparePurge, purgeOnAnswer } from '../node/purge.ts'
+import { serve } from '../node/serve.ts'
+import { hostPart, pathOf, queryOf } from '../node/target.ts'
+import type { CacheOptions, RouteOptions } from '../options.ts'
+import type { Target } from '../visit.ts'
+
+/** What the functions among a route's options are called with. */
+export type ExpressArgs<P = ParamsDictionary> = [req: Request<P>, res: Response]
+
+/** Caches the responses of the routes that it stands before: `app.get('/products', cached({ tags: ['products'] }), handler)`. */
+export interface Cached<T extends string = string> {
+  /** Throws `ERR_TAGCACHE_OPTION_VALUE`, `ERR_TAGCACHE_OPTION_UNKNOWN` or `ERR_TAGCACHE_TAG` for bad options. */
+  <P extends object = ParamsDictionary>(options?: RouteOptions<ExpressArgs<P>, T>): RequestHandler<P>
+  /** With the route's path as a type, for `req.params` where it cannot be inferred: `cached<'/products/:id'>({ … })`. */
+  <Path extends string>(
+    options?: RouteOptions<ExpressArgs<RouteParameters<Path>>, T>,
+  ): RequestHandler<RouteParameters<Path>>
+}
+
+/** Purges the tags that a route writes, after it has succeeded and before its client sees the answer. */
+export interface Invalidates<T extends string = string> {
+  /** Throws `ERR_TAGCACHE_TAG` for bad tags, `ERR_TAGCACHE_OPTION_UNKNOWN` for bad options. */
+  <P extends object = ParamsDictionary>(
+    tags: PurgeTags<ExpressArgs<P>, T>,
+    options?: InvalidatesOptions<ExpressArgs<P>>,
+  ): RequestHandler<P>
+  /** With the route's path as a type. */
+  <Path extends string>(
+    tags: PurgeTags<ExpressArgs<RouteParameters<Path>>, T>,
+    options?: InvalidatesOptions<ExpressArgs<RouteParameters<Path>>>,
+  ): RequestHandler<RouteParameters<Path>>
+}
+
+/** A cache for an Express application. */
+export interface ExpressCache<T extends string = string, Sync extends boolean = boolean>
+  extends Controls<ServerResponse, T> {
+  readonly cached: Cached<T>
+  readonly invalidates: Invalidates<T>
+  readonly cache: Cache<T, Sync>
+}
+
+/**
+ * A cache for an Express 4 or 5 application, from options or over a cache that is there already. Without options it keeps
+ * entries in this process's memory for 60 seconds.
+ * Throws `ERR_TAGCACHE_OPTION_VALUE`, `ERR_TAGCACHE_OPTION_UNKNOWN` or `ERR_TAGCACHE_NAMESPACE_TAKEN`.
+ */
+export function tagcache<T extends string = string>(options?: CacheOptions<ExpressArgs, T>): ExpressCache<T>
+export function tagcache<T extends string, Sync extends boolean>(cache: Cache<T, Sync>): ExpressCache<T, Sync>
+export function tagcache<T extends string>(
+  optionsOrCache: CacheOptions<ExpressArgs, T> | Cache<T> = {},
+): ExpressCache<T> {
+  const typed = optionsOrCache instanceof Cache ? optionsOrCache : new Cache<T>(optionsOrCache as CacheOptions<never>)
+  const cache = typed as unknown as Cache
+  return {
+    cache: typed,
+    cached: ((options: RouteOptions<never> = {}) => cachedHandler(cache, options)) as Cached<T>,
+    invalidates: ((tags: PurgeTags<never>, options?: InvalidatesOptions<never>) =>
+      purgingHandler(cache, tags, options)) as Invalidates<T>,
+    ...controlsOf<ServerResponse, T>(cache, (res) => res),
+  }
+}
+
+function cachedHandler(cache: Cache, options: RouteOptions<never>): RequestHandler {
+  const route = cache.route(options)
+  return function cached(req, res, next) {
+    serve({ cache, options, route, req, res, args: [req, res], target: () => targetOf(req) }, next)
+  }
+}
+
+function purgingHandler(
+  cache: Cache,
+  tags: PurgeTags<never>,
+  options: InvalidatesOptions<never> | undefined,
+): RequestHandler {
+  const purge = preparePurge(cache, tags, options)
+  return function invalidates(req, res, next) {
+    purgeOnAnswer(cache, purge, res, [req, res])
+    next()
+  }
+}
+
+function targetOf(req: Request): Target {
+  const route = req.route as { path: unknown; methods?: Record<string, boolean> } | undefined
+  return {
+    pattern: route && patternOf(req.baseUrl, route.path),
+    path: fullPath(req),
+    params: req.params,
+    query: queryOf(req.url),
+    host: hostPart(req.protocol, trustedHost(req)),
+    ...(route?.methods && !route.methods._all
+      ? { methods: Object.keys(route.methods).map((name) => name.toUpperCase()) }
+      : {}),
+  }
+}
+
+function patternOf(mount: string, path: unknown): string {
+  return mount !== '' && path === '/' ? mount : mount + String(path)
+}
+
+// Express cuts the mount point off; where a middleware has rewritten the URL, the handler sees the new one.
+function fullPath({ baseUrl, url, originalUrl }: Request): string {
+  const isAsSent = originalUrl === baseUrl + url || originalUrl === baseUrl + url.slice(1)
+  return pathOf(isAsSent ? originalUrl : baseUrl + url)
+}
+
+// As `req.hostname`, but with the port, which Express 4 leaves out.
+function trustedHost(req: Request): string | undefined {
+  const forwarded = req.get('x-forwarded-host')
+  const trust = req.app.get('trust proxy fn') as ((address: string | undefined, hop: number) => boolean) | undefined
+  const isTrusted = forwarded !== undefined && trust?.(req.socket.remoteAddress, 0)
+  return isTrusted ? forwarded.split(',', 1)[0]!.trim() : req.headers.host
+}

@@ -1,0 +1,98 @@
+import { LRUCache } from 'lru-cache'
+import type { Time } from './time.ts'
+
+/** Somebody who waits for what a flight brings. */
+interface Waiter<V, R> {
+  readonly visitor: V
+  readonly settle: (result: R | undefined) => void
+}
+
+/** A computation in progress for a key, which others may wait for. */
+export interface Flight<L, V, R> {
+  readonly key: string
+  readonly leader: L
+  readonly waiters: Set<Waiter<V, R>>
+}
+
+// How long a key stays uncoalesced after its response turned out to be of no use to others.
+const GROUNDED_FOR = 10_000
+const MOST_GROUNDED = 10_000
+
+/**
+ * One computation per key, and those who wait for it. Knows nothing of what is computed.
+ * @typeParam L what is known of the one that computes
+ * @typeParam V what is known of a waiter
+ * @typeParam R what a waiter gets; undefined: compute it yourself
+ */
+export class Flights<L, V, R> {
+  readonly #flights = new Map<string, Flight<L, V, R>>()
+  readonly #grounded: LRUCache<string, number>
+  readonly #time: Time
+
+  constructor(time: Time) {
+    this.#time = time
+    this.#grounded = new LRUCache({ max: MOST_GROUNDED })
+  }
+
+  /** The flight that a newcomer may join. */
+  find(key: string): Flight<L, V, R> | undefined {
+    return this.#flights.get(key)
+  }
+
+  /** Starts a flight that newcomers find from now on in place of an earlier one; undefined where the key is grounded. */
+  start(key: string, leader: L): Flight<L, V, R> | undefined {
+    if (this.isGrounded(key)) return undefined
+    const flight: Flight<L, V, R> = { key, leader, waiters: new Set() }
+    this.#flights.set(key, flight)
+    return flight
+  }
+
+  /**
+   * Waits for the flight's result. After `maxWait` milliseconds the flight counts as hanging, and lets all its waiters go.
+   * `onLeave` is given the way to leave early.
+   */
+  wait(
+    flight: Flight<L, V, R>,
+    visitor: V,
+    maxWait: number,
+    onLeave: (leave: () => void) => void,
+  ): Promise<R | undefined> {
+    return new Promise((resolve) => {
+      const settle = (result: R | undefined) => {
+        flight.waiters.delete(waiter)
+        cancel()
+        resolve(result)
+      }
+      const waiter = { visitor, settle }
+      const cancel = this.#time.after(maxWait, () => this.land(flight, () => undefined))
+      flight.waiters.add(waiter)
+      onLeave(() => settle(undefined))
+    })
+  }
+
+  /** Ends the flight: each waiter gets what `serve` has for it, and runs for itself where that is undefined. */
+  land(flight: Flight<L, V, R>, serve: (visitor: V) => R | undefined): void {
+    if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key)
+    for (const { visitor, settle } of [...flight.waiters]) settle(serve(visitor))
+  }
+
+  /** Has the key run uncoalesced for a while: its responses are of no use to others. */
+  ground(key: string): void {
+    this.#grounded.set(key, this.#time.now() + GROUNDED_FOR)
+  }
+
+  /** Lets the key be coalesced again. */
+  clear(key: string): void {
+    this.#grounded.delete(key)
+  }
+
+  isGrounded(key: string): boolean {
+    const until = this.#grounded.get(key)
+    return until !== undefined && until > this.#time.now()
+  }
+
+  /** How many are under way. */
+  get size(): number {
+    return this.#flights.size
+  }
+}

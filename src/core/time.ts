@@ -1,0 +1,17 @@
+/** Where the cache gets its time from; hand in another one to test without waiting. */
+export interface Time {
+  /** Milliseconds since the epoch. */
+  now(): number
+  /** Calls `run` once, `milliseconds` from now; the function that it returns calls that off. */
+  after(milliseconds: number, run: () => void): () => void
+}
+
+/** The machine's own time. Its timers never keep a process alive. */
+export const systemTime: Time = {
+  now: Date.now,
+  after(milliseconds, run) {
+    const timer = setTimeout(run, milliseconds)
+    timer.unref()
+    return () => clearTimeout(timer)
+  },
+}

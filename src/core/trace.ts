@@ -1,0 +1,109 @@
+import type { Removal, RemovalReason } from '../backends/backend.ts'
+import type { WarningCode } from '../errors.ts'
+import type { Forward } from '../http/cache-status.ts'
+
+/** How a request ended for the cache: answered from it, from another request's run, by the handler, or past the cache. */
+export type Outcome = 'hit' | 'collapsed' | 'miss' | 'bypass'
+
+/** What was decided about one request, and why. Cache-Status, events and stats all read this record. */
+export interface Trace {
+  readonly outcome: Outcome
+  readonly route: string
+  /** The request key; absent where the request bypassed the cache. */
+  readonly key?: string
+  /** Why the request went to the handler (RFC 9211, 2.2). */
+  readonly forward?: Forward
+  /** The rule that decided: `credentials`, `set-cookie`, `too-large`, … */
+  readonly reason?: string
+  /** Whether the response was kept. */
+  readonly stored: boolean
+  /** How much longer the answer is fresh, in milliseconds; of a hit or a stored response. */
+  readonly ttl?: number
+  /** How long the handler ran, or on a hit had run, in milliseconds. */
+  readonly cost?: number
+}
+
+/** What `cache.on` tells. No event carries a body, a header or a credential. */
+export type CacheEvent =
+  | ({ readonly type: 'trace' } & Trace)
+  | ({ readonly type: 'removal' } & Removal)
+  | { readonly type: 'invalidation'; readonly tags: readonly string[] }
+  | { readonly type: 'clear' }
+  | { readonly type: 'fault'; readonly operation: string; readonly error: unknown }
+  | { readonly type: 'backend'; readonly state: 'paused' | 'resumed' }
+  | {
+      readonly type: 'warning'
+      readonly code: WarningCode
+      readonly message: string
+      readonly route?: string
+      readonly error?: unknown
+    }
+
+/** Told each event as it happens. */
+export type CacheListener = (event: CacheEvent) => void
+
+/** What the cache has done since it was made. */
+export interface CacheStats {
+  /** Requests that reached a `cached()`: the sum of the four outcomes. */
+  readonly requests: number
+  readonly hits: number
+  /** Requests answered by the run of another one. */
+  readonly collapsed: number
+  readonly misses: number
+  readonly bypasses: number
+  /** Requests by the rule that decided, where one did. */
+  readonly reasons: Readonly<Record<string, number>>
+  readonly stores: number
+  readonly removals: Readonly<Record<RemovalReason, number>>
+  readonly invalidations: number
+  /** Faults of the backend. */
+  readonly faults: number
+  /** The time that handlers did not have to run, in seconds. */
+  readonly savedSeconds: number
+  /** Entries held now; 0 where the backend cannot tell. */
+  readonly entries: number
+  /** Bytes held now; 0 where the backend cannot tell. */
+  readonly bytes: number
+}
+
+const OUTCOME_COUNTERS = { hit: 'hits', collapsed: 'collapsed', miss: 'misses', bypass: 'bypasses' } as const
+
+/** Counts events. */
+export class Counters {
+  readonly #outcomes = { hits: 0, collapsed: 0, misses: 0, bypasses: 0 }
+  readonly #reasons: Record<string, number> = Object.create(null)
+  readonly #removals = { expired: 0, evicted: 0, invalidated: 0, replaced: 0, deleted: 0 }
+  #stores = 0
+  #invalidations = 0
+  #faults = 0
+  #saved = 0
+
+  count(event: CacheEvent): void {
+    if (event.type === 'trace') this.#countTrace(event)
+    else if (event.type === 'removal') this.#removals[event.reason] += event.entries
+    else if (event.type === 'invalidation' || event.type === 'clear') this.#invalidations += 1
+    else if (event.type === 'fault') this.#faults += 1
+  }
+
+  read(held: { entries: number; bytes: number }): CacheStats {
+    const outcomes = this.#outcomes
+    return {
+      requests: outcomes.hits + outcomes.collapsed + outcomes.misses + outcomes.bypasses,
+      ...outcomes,
+      reasons: { ...this.#reasons },
+      stores: this.#stores,
+      removals: { ...this.#removals },
+      invalidations: this.#invalidations,
+      faults: this.#faults,
+      savedSeconds: this.#saved / 1000,
+      ...held,
+    }
+  }
+
+  #countTrace(trace: Trace): void {
+    this.#outcomes[OUTCOME_COUNTERS[trace.outcome]] += 1
+    if (trace.reason !== undefined) this.#reasons[trace.reason] = (this.#reasons[trace.reason] ?? 0) + 1
+    if (trace.stored) this.#stores += 1
+    if (trace.outcome === 'hit' || trace.outcome === 'collapsed') this.#saved += trace.cost ?? 0
+  }
+}

@@ -1,0 +1,59 @@
+const ERROR_CODES = {
+  ERR_TAGCACHE_OPTION_VALUE: 'An option has a value that it cannot have.',
+  ERR_TAGCACHE_OPTION_UNKNOWN: 'There is no option of that name.',
+  ERR_TAGCACHE_TAG: 'A tag is empty, too long, has control characters, or is no tag at all.',
+  ERR_TAGCACHE_TTL: 'A time to live is negative, not a number, or not a duration.',
+  ERR_TAGCACHE_REQUEST: 'A request handed to the cache lacks what makes its key.',
+  ERR_TAGCACHE_RESPONSE: 'A response handed to the cache cannot be stored as it is.',
+  ERR_TAGCACHE_KEY: 'A text is no key that this library made.',
+  ERR_TAGCACHE_NAMESPACE_TAKEN: 'Two caches use one namespace of one backend.',
+  ERR_TAGCACHE_CLOSED: 'The cache was closed.',
+  ERR_TAGCACHE_FRAME: 'Stored bytes are damaged, or were written by something else.',
+  ERR_TAGCACHE_BACKEND_TIMEOUT: 'The backend did not answer within its deadline.',
+  ERR_TAGCACHE_BACKEND_ANSWER: 'The backend answered with something that the contract does not allow.',
+} as const
+
+/** The stable codes of the errors that this library throws or reports. */
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** An error of this library: `code` is stable, the message says what was wrong, where, and what to do. */
+export class TagcacheError extends Error {
+  override readonly name = 'TagcacheError'
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options)
+  }
+}
+
+const WARNINGS = {
+  TAGCACHE_UNSAFE_ROUTE:
+    'cached() stands on a route that answers none of the methods it caches, so it never does anything there. Move it to the GET route, or list the method in `methods` together with a `key`.',
+  TAGCACHE_INVALIDATES_TOO_LATE:
+    'invalidates() was reached after the response had begun, so the purge came after its first byte. Put it before the handler.',
+  TAGCACHE_INVALIDATES_NOTHING:
+    'invalidates() was given an empty list of tags, so it purges nothing. Name the tags that the route writes.',
+  TAGCACHE_TAGS_FAILED:
+    'The `tags` of a cached() threw or gave something that is no tag, so the response was not stored.',
+  TAGCACHE_CONTROL_FAILED:
+    'tag() or ttl() was called in a handler with something that is no tag or no time to live, so the response was not stored.',
+  TAGCACHE_PURGE_TAGS_FAILED:
+    'The tags of an invalidates() threw or gave something that is no tag. What the write made wrong is unknown, so everything was purged.',
+  TAGCACHE_OPTION_FAILED:
+    'A function given as an option (`scope`, `key`, `host`, `enabled`) threw, so the request bypassed the cache.',
+  TAGCACHE_SCOPE_UNDEFINED:
+    'A `scope` function gave no principal, so the request bypassed the cache. Return a non-empty string or number for whoever may share the response.',
+  TAGCACHE_LISTENER_FAILED:
+    'A listener given to cache.on() threw. The request that it was told about was not affected.',
+} as const
+
+/** The stable codes of the warnings that this library gives when it sees itself misused. */
+export type WarningCode = keyof typeof WARNINGS
+
+/** What a warning of that code says. */
+export function explainWarning(code: WarningCode): string {
+  return WARNINGS[code]
+}

@@ -1,0 +1,26 @@
+/** Why a request went on to the handler (RFC 9211, 2.2). */
+export type Forward = 'bypass' | 'method' | 'uri-miss' | 'vary-miss' | 'stale' | 'request'
+
+/** What the cache did with a request, as Cache-Status tells it. */
+export type Handling =
+  | { readonly hit: true; readonly ttl: number }
+  | {
+      readonly hit: false
+      readonly forward: Forward
+      readonly stored?: boolean
+      readonly collapsed?: boolean
+      readonly detail?: string
+    }
+
+/** One member of Cache-Status (RFC 9211), by the cache of that name. `ttl` is in seconds. */
+export function formatCacheStatus(name: string, handling: Handling): string {
+  if (handling.hit) return `${name}; hit; ttl=${handling.ttl}`
+  const { forward, stored, collapsed, detail } = handling
+  return `${name}; fwd=${forward}${stored ? '; stored' : ''}${collapsed ? '; collapsed' : ''}${detail ? `; detail=${detail}` : ''}`
+}
+
+/** A cache's name as a structured field item: a token where it can be one, else a string (RFC 9651, 3.3). */
+export function formatCacheName(name: string): string {
+  if (/^[A-Za-z*][\w!#$%&'*+\-.^`|~:/]*$/.test(name)) return name
+  return `"${name.replace(/["\\]/g, '\\$&')}"`
+}

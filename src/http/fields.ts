@@ -1,0 +1,24 @@
+/** Header fields by lower-case name, as node:http gives and takes them; several lines of one name are a list. */
+export type Fields = Readonly<Record<string, string | number | readonly string[] | undefined>>
+
+/** All lines of a field as one value, joined as RFC 9110, 5.2 allows. */
+export function combined(fields: Fields, name: string): string | undefined {
+  const value = fields[name]
+  if (value === undefined) return undefined
+  return Array.isArray(value) ? value.join(', ') : String(value)
+}
+
+/** The first line of a field. */
+export function firstLine(fields: Fields, name: string): string | undefined {
+  const value = fields[name]
+  return Array.isArray(value) ? value[0] : combined(fields, name)
+}
+
+/** The members of a comma-separated list field in which no member is quoted (RFC 9110, 5.6.1). */
+export function listMembers(value: string | undefined): string[] {
+  if (value === undefined) return []
+  return value
+    .split(',')
+    .map((member) => member.trim())
+    .filter((member) => member !== '')
+}

@@ -1,0 +1,40 @@
+import type { TagBackend } from './backends/backend.ts'
+import { Cache } from './cache.ts'
+import type { CacheOptions } from './options.ts'
+
+export type {
+  BackendSize,
+  CacheBackend,
+  Lookup,
+  Removal,
+  RemovalReason,
+  TagBackend,
+} from './backends/backend.ts'
+export { type IsSync, type KeyValueOptions, keyValue } from './backends/key-value.ts'
+export { type MemoryOptions, memory } from './backends/memory.ts'
+export type { Answer, Cache } from './cache.ts'
+export type { Entry, HeaderField, StoredResponse } from './core/entry.ts'
+export { decodeKey, type KeyParts } from './core/key.ts'
+export type { MaybePromise } from './core/maybe.ts'
+export { isOutdated, MAX_TAG_LENGTH, type Tag, type TagList, type TypedTag } from './core/tags.ts'
+export type { Time } from './core/time.ts'
+export type { CacheEvent, CacheListener, CacheStats, Outcome, Trace } from './core/trace.ts'
+export { type ErrorCode, TagcacheError, type WarningCode } from './errors.ts'
+export type { CacheOptions, Duration, RouteOptions, Selection } from './options.ts'
+export type { CachedResponse, CacheRequest, ResponseInit } from './programmatic.ts'
+
+/**
+ * Makes a cache. Over a synchronous backend (`memory()`, the default) its methods give values, over an asynchronous one promises.
+ * Throws `ERR_TAGCACHE_OPTION_VALUE`, `ERR_TAGCACHE_OPTION_UNKNOWN`, `ERR_TAGCACHE_NAMESPACE_TAKEN`.
+ * @typeParam T the tags that exist; a misspelt one is then a compile error
+ */
+export function createCache<T extends string = string>(
+  options?: CacheOptions<readonly unknown[], T> & { backend?: TagBackend<true> },
+): Cache<T, true>
+export function createCache<T extends string = string>(
+  options: CacheOptions<readonly unknown[], T> & { backend: TagBackend<false> },
+): Cache<T, false>
+export function createCache<T extends string = string>(options: CacheOptions<readonly unknown[], T>): Cache<T>
+export function createCache<T extends string = string>(options: CacheOptions<readonly unknown[], T> = {}): Cache<T> {
+  return new Cache<T>(options as CacheOptions<never>)
+}

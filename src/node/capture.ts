@@ -1,0 +1,299 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import etag from 'etag'
+import type { Cache, Decision, Run } from '../cache.ts'
+import type { HeaderField, StoredResponse } from '../core/entry.ts'
+import { formatDate } from '../http/date.ts'
+import { type Fields, firstLine } from '../http/fields.ts'
+import { speaksOfCaching, storableField } from '../http/policy.ts'
+import { CONDITIONS, isConditional, isLeftOutOf304, isNotModified } from '../http/validators.ts'
+import { type Head, type HeadChange, interceptHead, textOf } from './head.ts'
+import { type InnerFields, innerFields, type OuterFields, outerFields } from './layer.ts'
+
+/** A response being recorded. */
+export interface Recording {
+  /** Leaves the response to an inner layer: nothing is stored, nothing added. */
+  stepBack(): void
+  /** Leaves the response to whoever knows it before it is written, with what the recording has begun. */
+  handOver(): Beginning
+}
+
+/** What a recording has taken down before the layers below ran. */
+export interface Beginning {
+  readonly outer: OuterFields
+  /** The client's conditions, where it asked only for a newer response. */
+  readonly conditions: Conditions | undefined
+}
+
+type Conditions = Readonly<Record<string, string | undefined>>
+
+/**
+ * Records the response that the layers below make from here on, while it streams to its client, and stores it with the
+ * run when it is complete. The client's own conditions are judged here, so that there is a full response to store.
+ */
+export function capture(cache: Cache, run: Run, req: IncomingMessage, res: ServerResponse): Recording {
+  const recorder = new Recorder(cache, run, req, res)
+  recorder.begin()
+  return recorder
+}
+
+class Recorder implements Recording {
+  readonly #cache: Cache
+  readonly #run: Run
+  readonly #req: IncomingMessage
+  readonly #res: ServerResponse
+  readonly #outer: OuterFields
+  readonly #chunks: Buffer[] = []
+  #size = 0
+  #trailers: HeaderField[] = []
+  #conditions: Record<string, string | undefined> | undefined
+  #decision: Decision | undefined
+  #head: Head | undefined
+  #inner: InnerFields | undefined
+  /** The whole body, where it is known before the head is sent. */
+  #whole: Buffer | undefined
+  #isMuted = false
+  #isEnding = false
+  #isOver = false
+
+  constructor(cache: Cache, run: Run, req: IncomingMessage, res: ServerResponse) {
+    this.#cache = cache
+    this.#run = run
+    this.#req = req
+    this.#res = res
+    this.#outer = outerFields(res)
+  }
+
+  begin(): void {
+    if (!this.#run.isGrounded) this.#takeConditions()
+    interceptHead(this.#res, (head) => (this.#isOver ? undefined : this.#meetHead(head)))
+    this.#interceptWrite()
+    this.#interceptEnd()
+    this.#interceptTrailers()
+    this.#res.once('close', () => this.#giveUp('aborted'))
+  }
+
+  stepBack(): void {
+    this.#isOver = true
+    this.#putConditionsBack()
+    this.#cache.release(this.#run)
+  }
+
+  handOver(): Beginning {
+    this.#isOver = true
+    this.#putConditionsBack()
+    return { outer: this.#outer, conditions: this.#conditions }
+  }
+
+  // ——— The client's conditions ———
+
+  #takeConditions(): void {
+    const { headers } = this.#req
+    if (!isConditional(headers)) return
+    this.#conditions = {}
+    for (const name of CONDITIONS) {
+      this.#conditions[name] = headers[name]
+      delete headers[name]
+    }
+  }
+
+  #putConditionsBack(): void {
+    for (const name of CONDITIONS) {
+      const value = this.#conditions?.[name]
+      if (value !== undefined) this.#req.headers[name] = value
+    }
+  }
+
+  // ——— The head ———
+
+  #meetHead(head: Head): HeadChange {
+    const inner = innerFields(this.#outer, head.headers)
+    this.#head = head
+    this.#inner = inner
+    this.#decision = this.#decide(head, inner)
+    this.#putConditionsBack()
+    return this.#changeHead(head)
+  }
+
+  #decide(head: Head, { fields, outerCacheControl }: InnerFields): Decision {
+    const decision = this.#cache.decide(this.#run, {
+      status: head.status,
+      fields,
+      ...(outerCacheControl === undefined ? {} : { outerCacheControl }),
+    })
+    const isTooLarge = Number(firstLine(head.fields, 'content-length')) > this.#run.route.maxBodySize
+    return decision.store && isTooLarge ? this.#cache.decline(this.#run, 'too-large') : decision
+  }
+
+  #changeHead(head: Head): HeadChange {
+    const set: [string, string][] = [['Cache-Status', this.#cacheStatus(head)]]
+    if (this.#decision?.store && this.#run.route.clientCacheControl)
+      set.push(...clientFields(head.fields, head.status, this.#whole))
+    const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
+    const now = Date.now()
+    if (head.status !== 200 || !this.#conditions || !isNotModified(this.#conditions, fields, now))
+      return { set, remove: [] }
+    this.#isMuted = true
+    return { status: 304, set, remove: Object.keys(fields).filter(isLeftOutOf304) }
+  }
+
+  // Caches append themselves, the one nearest to the client last (RFC 9211, 2).
+  #cacheStatus(head: Head): string {
+    const own = this.#decision?.cacheStatus ?? ''
+    const below = head.fields['cache-status']
+    return below === undefined ? own : `${[below].flat().join(', ')}, ${own}`
+  }
+
+  // ——— The body ———
+
+  #interceptWrite(): void {
+    const res = this.#res
+    const original = res.write
+    res.write = ((...args: unknown[]): boolean => {
+      if (this.#isOver || this.#isEnding) return Reflect.apply(original, res, args)
+      // Whether the client gets this body at all is known with the head.
+      if (this.#conditions && !res.headersSent && !res.destroyed) res.writeHead(res.statusCode)
+      if (!res.writableEnded) this.#record(args[0], args[1])
+      if (!this.#isMuted) return Reflect.apply(original, res, args)
+      const callback = args.find((arg) => typeof arg === 'function')
+      if (callback) process.nextTick(callback as () => void)
+      return true
+    }) as typeof res.write
+  }
+
+  #interceptEnd(): void {
+    const res = this.#res
+    const original = res.end
+    res.end = ((...args: unknown[]): ServerResponse => {
+      if (this.#isOver || this.#isEnding || res.writableEnded) return Reflect.apply(original, res, args)
+      this.#isEnding = true
+      const isCut = res.destroyed || res.socket?.destroyed === true
+      if (typeof args[0] !== 'function') this.#recordLast(args[0], args[1])
+      this.#finish(original, args)
+      if (isCut) this.#giveUp('aborted')
+      else this.#land()
+      return res
+    }) as typeof res.end
+  }
+
+  #finish(end: ServerResponse['end'], args: unknown[]): void {
+    try {
+      Reflect.apply(end, this.#res, this.#isMuted ? args.filter((arg) => typeof arg === 'function') : args)
+    } catch (error) {
+      const isOurs = this.#isMuted && (error as NodeJS.ErrnoException).code === 'ERR_HTTP_BODY_NOT_ALLOWED'
+      if (!isOurs) {
+        this.#isEnding = false
+        this.#giveUp('failed')
+        throw error
+      }
+      Reflect.apply(end, this.#res, [])
+    }
+  }
+
+  #recordLast(chunk: unknown, encoding: unknown): void {
+    if (chunk === undefined || chunk === null) return
+    this.#record(chunk, encoding)
+    if (!this.#res.headersSent && this.#chunks.length === 1) this.#whole = this.#chunks[0]
+  }
+
+  // Copied, since the writer may use its buffer again.
+  #record(chunk: unknown, encoding: unknown): void {
+    if (this.#isOver || (this.#decision && !this.#decision.store)) return
+    const bytes = copyOf(chunk, encoding)
+    if (!bytes) return
+    this.#size += bytes.byteLength
+    if (this.#size > this.#run.route.maxBodySize) this.#giveUp('too-large')
+    else this.#chunks.push(bytes)
+  }
+
+  #interceptTrailers(): void {
+    const res = this.#res
+    const original = res.addTrailers
+    res.addTrailers = ((trailers: object) => {
+      Reflect.apply(original, res, [trailers])
+      const pairs = Array.isArray(trailers) ? (trailers as [string, unknown][]) : Object.entries(trailers)
+      this.#trailers = pairs.map(([name, value]) => ({ name, value: textOf(value) }))
+    }) as typeof res.addTrailers
+  }
+
+  // ——— The end ———
+
+  #land(): void {
+    if (this.#isOver || !this.#decision || !this.#head || !this.#inner) return this.#giveUp('aborted')
+    if (!this.#decision.store) return this.#giveUp(this.#decision.reason)
+    const declared = firstLine(this.#inner.fields, 'content-length')
+    const hasBody = this.#head.status !== 204
+    if (hasBody && declared !== undefined && Number(declared) !== this.#size) return this.#giveUp('length-mismatch')
+    this.#isOver = true
+    void this.#cache.land(this.#run, this.#decision, this.#response(this.#head, this.#inner, hasBody))
+  }
+
+  #response(head: Head, inner: InnerFields, hasBody: boolean): StoredResponse {
+    const body = hasBody ? joined(this.#chunks, this.#size) : Buffer.alloc(0)
+    return {
+      status: head.status,
+      statusMessage: head.statusMessage ?? '',
+      headers: storedFields(inner, body, {
+        status: head.status,
+        isOurs: this.#run.route.clientCacheControl,
+        hasDate: this.#res.sendDate,
+      }),
+      removed: inner.removed,
+      body,
+      trailers: this.#trailers,
+    }
+  }
+
+  #giveUp(reason: string): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#chunks.length = 0
+    this.#putConditionsBack()
+    this.#cache.abandon(this.#run, reason)
+  }
+}
+
+/** Browsers cannot be purged, so they are to ask each time; the tag, where the body is known, makes asking cheap. */
+export function clientFields(
+  fields: Fields,
+  status: number,
+  body: Buffer | undefined,
+): [name: string, value: string][] {
+  const added: [string, string][] = []
+  if (!speaksOfCaching(fields)) added.push(['Cache-Control', 'no-cache'])
+  if (body && status === 200 && fields.etag === undefined) added.push(['ETag', tagOf(body)])
+  return added
+}
+
+/** The fields that are kept with a response, and those that the cache adds for its clients. */
+export function storedFields(
+  { headers, fields }: Pick<InnerFields, 'headers' | 'fields'>,
+  body: Buffer,
+  { status, isOurs, hasDate }: { status: number; isOurs: boolean; hasDate: boolean },
+): HeaderField[] {
+  const kept = headers.filter(({ name }) => storableField(name.toLowerCase(), fields))
+  if (hasDate && fields.date === undefined) kept.push({ name: 'Date', value: formatDate(Date.now()) })
+  const added = isOurs ? clientFields(fields, status, body) : []
+  return [...kept, ...added.map(([name, value]) => ({ name, value, isDefault: true }))]
+}
+
+/** Weak, since a layer above may encode the body (RFC 9110, 8.8.1). */
+function tagOf(body: Buffer): string {
+  return etag(body, { weak: true })
+}
+
+function copyOf(chunk: unknown, encoding: unknown): Buffer | undefined {
+  if (typeof chunk === 'string')
+    return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
+  return chunk instanceof Uint8Array ? Buffer.from(chunk) : undefined
+}
+
+/** The chunks as one buffer of its own memory: slices of a pool would keep the whole pool. */
+export function joined(chunks: readonly Uint8Array[], size: number): Buffer {
+  const body = Buffer.allocUnsafeSlow(size)
+  let at = 0
+  for (const chunk of chunks) {
+    body.set(chunk, at)
+    at += chunk.byteLength
+  }
+  return body
+}

@@ -1,0 +1,117 @@
+import { type IncomingMessage, type OutgoingHttpHeader, ServerResponse } from 'node:http'
+import type { HeaderField } from '../core/entry.ts'
+import type { Fields } from '../http/fields.ts'
+
+type HeadersArgument = Record<string, OutgoingHttpHeader> | readonly unknown[] | undefined
+
+/** The head of a response, about to be sent. */
+export interface Head {
+  readonly status: number
+  readonly statusMessage: string | undefined
+  /** All fields by name as written, in order. */
+  readonly headers: readonly HeaderField[]
+  /** The same by lower-case name. */
+  readonly fields: Fields
+}
+
+/** What is done to a head before it is sent. */
+export interface HeadChange {
+  readonly status?: number
+  readonly set: readonly (readonly [name: string, value: string])[]
+  /** Lower-case names. */
+  readonly remove: readonly string[]
+}
+
+/**
+ * Shows the head of a response to `change` just before it is sent, whichever way that comes about: `writeHead`, the
+ * first `write` or `end`, `flushHeaders`. What `change` returns is done to the head; a head that node:http refuses is shown again.
+ */
+export function interceptHead(res: ServerResponse, change: (head: Head) => HeadChange | undefined): void {
+  const original = res.writeHead
+  res.writeHead = function writeHead(this: ServerResponse, ...args: unknown[]): ServerResponse {
+    if (res.headersSent) return Reflect.apply(original, this, args)
+    const { status, reason, headers } = readArguments(args)
+    const changed = change(headOf(res, status, reason, headers))
+    if (changed === undefined) return Reflect.apply(original, this, args)
+    const rest = changeHeaders(res, headers, changed)
+    if (changed.status !== undefined) res.statusMessage = ''
+    const message = changed.status === undefined && reason !== undefined ? [reason] : []
+    return Reflect.apply(original, this, [changed.status ?? status, ...message, ...(rest === undefined ? [] : [rest])])
+  } as typeof res.writeHead
+}
+
+function readArguments([status, second, third]: unknown[]): {
+  status: number
+  reason: string | undefined
+  headers: HeadersArgument
+} {
+  if (typeof second === 'string') return { status: Number(status), reason: second, headers: third as HeadersArgument }
+  return { status: Number(status), reason: undefined, headers: (third ?? second) as HeadersArgument }
+}
+
+// A raw list given to writeHead after setHeader: newer versions of Node keep its repeated names, older ones the last.
+const keepsRepeated = (() => {
+  const res = new ServerResponse({ method: 'GET', httpVersionMajor: 1, httpVersionMinor: 1 } as IncomingMessage)
+  res.setHeader('a', '1')
+  res.writeHead(200, ['b', '1', 'b', '2'])
+  return Array.isArray(res.getHeader('b'))
+})()
+
+function headOf(res: ServerResponse, status: number, reason: string | undefined, argument: HeadersArgument): Head {
+  const lines = new Map<string, { name: string; value: string | string[] }>()
+  for (const name of namesSet(res)) lines.set(name.toLowerCase(), { name, value: textOf(res.getHeader(name)) })
+  const isLastOnly = lines.size > 0 && !keepsRepeated
+  const given = new Set<string>()
+  for (const [name, value] of pairsOf(argument)) {
+    const lower = name.toLowerCase()
+    const earlier = given.has(lower) && !isLastOnly ? lines.get(lower) : undefined
+    given.add(lower)
+    lines.set(lower, { name, value: earlier ? [earlier.value, textOf(value)].flat() : textOf(value) })
+  }
+  const fields = Object.fromEntries([...lines].map(([lower, { value }]) => [lower, value]))
+  return { status, statusMessage: reason ?? (res.statusMessage || undefined), headers: [...lines.values()], fields }
+}
+
+/** The names of the fields set so far, as written. */
+export function namesSet(res: ServerResponse & { getRawHeaderNames?(): string[] }): string[] {
+  return res.getRawHeaderNames?.() ?? res.getHeaderNames()
+}
+
+/** A field's value as text, or a list of texts. */
+export function textOf(value: unknown): string | string[] {
+  return Array.isArray(value) ? value.map(String) : String(value)
+}
+
+function pairsOf(argument: HeadersArgument): [name: string, value: unknown][] {
+  if (argument === undefined || argument === null) return []
+  if (!Array.isArray(argument)) return Object.entries(argument)
+  if (Array.isArray(argument[0])) return argument as [string, unknown][]
+  const pairs: [string, unknown][] = []
+  for (let at = 0; at + 1 < argument.length; at += 2) pairs.push([String(argument[at]), argument[at + 1]])
+  return pairs
+}
+
+// Where nothing was set with setHeader, a list or object given to writeHead is sent as it is: so it has to be changed as it is.
+function changeHeaders(res: ServerResponse, argument: HeadersArgument, change: HeadChange): HeadersArgument {
+  const dropped = new Set([...change.remove, ...change.set.map(([name]) => name.toLowerCase())])
+  for (const name of change.remove) res.removeHeader(name)
+  const isRaw = argument !== undefined && argument !== null && namesSet(res).length === 0
+  const kept = argument === undefined || argument === null ? undefined : without(argument, dropped)
+  if (isRaw && kept !== undefined) return withPairs(kept, change.set)
+  for (const [name, value] of change.set) res.setHeader(name, value)
+  return kept
+}
+
+function without(argument: NonNullable<HeadersArgument>, dropped: ReadonlySet<string>): NonNullable<HeadersArgument> {
+  const isKept = ([name]: [string, unknown]) => !dropped.has(name.toLowerCase())
+  const pairs = pairsOf(argument)
+  if (pairs.every(isKept)) return argument
+  const kept = pairs.filter(isKept)
+  if (!Array.isArray(argument)) return Object.fromEntries(kept) as Record<string, OutgoingHttpHeader>
+  return Array.isArray(argument[0]) ? kept : kept.flat()
+}
+
+function withPairs(argument: NonNullable<HeadersArgument>, pairs: HeadChange['set']): HeadersArgument {
+  if (!Array.isArray(argument)) return { ...argument, ...Object.fromEntries(pairs) }
+  return [...argument, ...(Array.isArray(argument[0]) ? pairs : pairs.flat())]
+}

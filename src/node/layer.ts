@@ -1,0 +1,52 @@
+import type { ServerResponse } from 'node:http'
+import type { HeaderField } from '../core/entry.ts'
+import { combined, type Fields } from '../http/fields.ts'
+import { namesSet, textOf } from './head.ts'
+
+/** The header fields that outer layers had set when the cache was entered, by lower-case name. */
+export type OuterFields = ReadonlyMap<string, string | readonly string[]>
+
+/** What the layers below have done to the header fields. */
+export interface InnerFields {
+  readonly headers: readonly HeaderField[]
+  readonly removed: readonly string[]
+  /** The same by lower-case name, for judging. */
+  readonly fields: Fields
+  readonly outerCacheControl?: string
+}
+
+/** Takes down what outer layers have set so far. */
+export function outerFields(res: ServerResponse): OuterFields {
+  return new Map(namesSet(res).map((name) => [name.toLowerCase(), textOf(res.getHeader(name))]))
+}
+
+/** What is in `headers` because of the layers below: fields they set, changed, added to, or took away. */
+export function innerFields(outer: OuterFields, headers: readonly HeaderField[]): InnerFields {
+  const own = headers
+    .map((field) => ownPart(field, outer.get(field.name.toLowerCase())))
+    .filter((field) => field !== undefined)
+  const present = new Set(headers.map(({ name }) => name.toLowerCase()))
+  const fields = Object.fromEntries(own.map(({ name, value }) => [name.toLowerCase(), value]))
+  const outerControl = fields['cache-control'] === undefined && outer.get('cache-control')
+  return {
+    headers: own,
+    removed: [...outer.keys()].filter((name) => !present.has(name)),
+    fields,
+    ...(outerControl ? { outerCacheControl: combined({ outerControl }, 'outerControl')! } : {}),
+  }
+}
+
+// A value that goes on where the outer one ended was appended to it: only what was appended is the response's own.
+function ownPart(field: HeaderField, outer: string | readonly string[] | undefined): HeaderField | undefined {
+  if (outer === undefined) return field
+  const before = [outer].flat()
+  const now = [field.value].flat()
+  if (now.length === before.length && now.every((line, at) => line === before[at])) return undefined
+  if (before.every((line, at) => line === now[at])) {
+    const added = now.slice(before.length)
+    return { name: field.name, value: added.length === 1 ? added[0]! : added, append: true }
+  }
+  const [text, prefix] = [now.join(', '), `${before.join(', ')},`]
+  if (text.startsWith(prefix)) return { name: field.name, value: text.slice(prefix.length).trim(), append: true }
+  return field
+}

@@ -1,0 +1,75 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type Entry, fieldValue, type HeaderField } from '../core/entry.ts'
+import { isConditional, isLeftOutOf304, isNotModified } from '../http/validators.ts'
+
+/** What is told to the client beside the stored response. */
+export interface ReplayFields {
+  /** In milliseconds. */
+  readonly age: number
+  readonly cacheStatus: string
+}
+
+/** The status that a stored response has for this request: its own, or 304 where the client's copy is still good. */
+export function replayStatus(req: IncomingMessage, { response }: Entry): number {
+  if (response.status !== 200 || !isConditional(req.headers)) return response.status
+  const validators = {
+    etag: fieldValue(response.headers, 'etag'),
+    'last-modified': fieldValue(response.headers, 'last-modified'),
+  }
+  return isNotModified(req.headers, validators, Date.now()) ? 304 : 200
+}
+
+/** Answers with a stored response, through the layers above. */
+export function replay(req: IncomingMessage, res: ServerResponse, entry: Entry, told: ReplayFields): void {
+  const { response } = entry
+  const status = replayStatus(req, entry)
+  res.statusCode = status
+  if (status === response.status) res.statusMessage = response.statusMessage
+  setStoredFields(res, entry, status, told)
+  if (status === 304 || status === 204) res.end()
+  else if (response.trailers.length > 0 && req.httpVersion !== '1.0' && req.method !== 'HEAD')
+    endWithTrailers(res, entry)
+  else endWhole(res, entry)
+}
+
+/** Sets the fields of a stored response over those of the layers above. */
+export function setStoredFields(res: ServerResponse, { response }: Entry, status: number, told: ReplayFields): void {
+  for (const name of response.removed) res.removeHeader(name)
+  for (const field of response.headers) {
+    if (status !== 304 || !isLeftOutOf304(field.name.toLowerCase())) setField(res, field)
+  }
+  res.setHeader('Age', Math.floor(told.age / 1000))
+  appendTo(res, 'Cache-Status', told.cacheStatus)
+}
+
+function setField(res: ServerResponse, { name, value, append, isDefault }: HeaderField): void {
+  if (isDefault && res.hasHeader(name)) return
+  if (append && res.hasHeader(name)) appendTo(res, name, value)
+  else res.setHeader(name, value as string | string[])
+}
+
+/** Adds to what a field says already. */
+export function appendTo(res: ServerResponse, name: string, value: string | readonly string[]): void {
+  const before = res.getHeader(name)
+  if (before === undefined) res.setHeader(name, value as string | string[])
+  else if (Array.isArray(before) || Array.isArray(value)) res.setHeader(name, [before, value].flat().map(String))
+  else res.setHeader(name, `${before}, ${value}`)
+}
+
+function endWhole(res: ServerResponse, { response }: Entry): void {
+  res.removeHeader('Trailer')
+  if (!res.hasHeader('Content-Length')) res.setHeader('Content-Length', response.body.byteLength)
+  res.end(bodyFor(res, response.body))
+}
+
+function endWithTrailers(res: ServerResponse, { response }: Entry): void {
+  res.removeHeader('Content-Length')
+  res.write(bodyFor(res, response.body))
+  res.addTrailers(response.trailers.map(({ name, value }) => [name, value] as [string, string]))
+  res.end()
+}
+
+// A layer above that wraps the response sees the bytes and might change them: it gets its own.
+function bodyFor(res: ServerResponse, body: Uint8Array): Uint8Array {
+  return Object.hasOwn(res, 'end') || Object.hasOwn(res, 'write') ? Buffer.from(body) : body
+}

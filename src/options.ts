@@ -1,0 +1,359 @@
+import bytes from 'bytes'
+import ms from 'ms'
+import type { TagBackend } from './backends/backend.ts'
+import { namesCarried, type TagList } from './core/tags.ts'
+import { systemTime, type Time } from './core/time.ts'
+import { TagcacheError } from './errors.ts'
+import { formatCacheName } from './http/cache-status.ts'
+
+/** A time: seconds, or text with a unit such as `'5m'`, `'1h'`, `'250ms'`. */
+export type Duration = number | string
+
+/** Which parameters belong to the key: all (`true`), none (`false`), those listed, or all but some; `*` stands for anything. */
+export type Selection = boolean | readonly string[] | { readonly ignore: readonly string[] }
+
+/**
+ * How the responses of a route are cached.
+ * @typeParam Args what the functions among the options are called with: `[req, res]`, or `[ctx]` under Koa
+ */
+export interface RouteOptions<Args extends readonly unknown[] = readonly unknown[], T extends string = string> {
+  /** How long a response is fresh, whatever its headers say. Default: what the response says (RFC 9111, 4.2.1), else the cache's `ttl`. 0 stores nothing. */
+  ttl?: Duration
+  /** What the responses are made of: purging one of these tags purges them. A function is asked when the response is known. Default: none. */
+  tags?: TagList<T> | ((...args: Args) => TagList<T>)
+  /** The route name, under which responses are kept. Default: method and mounted route pattern, or method and path where there is no route. */
+  name?: string
+  /** Which parts of the query belong to the key. Default `true`. */
+  query?: Selection
+  /** Which route parameters belong to the key. Default `true`. */
+  params?: Selection
+  /** Request fields that the responses depend on, beside those that they name in `Vary` themselves. Default: none. */
+  vary?: string | readonly string[]
+  /** Who may share a response: everybody (`'public'`), or the principal that the function gives. Default: everybody, but requests with `Authorization` or `Cookie` bypass the cache. */
+  scope?: 'public' | ((...args: Args) => string | number | null | undefined)
+  /** Whether the host belongs to the key, or a function that gives what stands for it. Default `true`. */
+  host?: boolean | ((...args: Args) => string)
+  /** The methods that are cached. Others than GET and HEAD need a `key`. Default `['GET', 'HEAD']`. */
+  methods?: readonly string[]
+  /** The statuses stored without a lifetime of their own. Default `[200, 203, 204, 301, 308]`. */
+  statuses?: readonly number[]
+  /** The largest body stored, in bytes or as `'1mb'`. Default, and at most, what the backend takes. */
+  maxBodySize?: number | string
+  /** Gives what takes the place of parameters and query in the key; undefined bypasses the cache. */
+  key?: (...args: Args) => string | undefined
+  /** Whether the cache is used, or a function that says so for each request. Default `true`. */
+  enabled?: boolean | ((...args: Args) => boolean)
+  /** Whether clients are told `no-cache`, with an `ETag`, where the response says nothing about caching: they ask each time, since they cannot be purged. Default `true`. */
+  clientCacheControl?: boolean
+  /** Whether requests for a response that is being computed wait for it, and how long at the most before they compute it themselves. Default `{ maxWait: '10s' }`. */
+  coalesce?: boolean | { readonly maxWait: Duration }
+}
+
+/** What `createCache` takes; the options of a route among them are the defaults of all routes. */
+export interface CacheOptions<Args extends readonly unknown[] = readonly unknown[], T extends string = string>
+  extends Omit<RouteOptions<Args, T>, 'tags' | 'name' | 'ttl'> {
+  /** How long a response is fresh for which neither route nor response says so. Default 60 seconds. */
+  ttl?: Duration
+  /** Where entries are kept. Default `memory()`. */
+  backend?: TagBackend
+  /** Keeps caches apart that share a backend: letters, digits, `.`, `_`, `-`. Default: none. */
+  namespace?: string
+  /** This cache's name in `Cache-Status` (RFC 9211). Default `'tagcache'`. */
+  cacheName?: string
+  /** How long the cache waits for its backend before it goes on without. Default `'250ms'`. */
+  backendTimeout?: Duration
+  /** How long a backend that failed is left alone before it is tried again. Default `'1s'`. */
+  backendPause?: Duration
+  /** Where time comes from; for tests. Default: the machine. */
+  time?: Time
+}
+
+/** Tags, or what gives them when the response is known. */
+export type TagSource = TagList | ((...args: never) => TagList)
+
+/** A route's options with everything decided: times in milliseconds, names in lower case. */
+export interface ResolvedRoute {
+  readonly ttl: number | undefined
+  /** What says the tags: the route's own, and those of the layers around it. */
+  readonly tags: readonly TagSource[]
+  readonly name: string | undefined
+  readonly query: Selection
+  readonly params: Selection
+  readonly vary: readonly string[]
+  readonly scope: 'public' | ((...args: never[]) => unknown) | undefined
+  readonly host: boolean | ((...args: never[]) => unknown)
+  readonly methods: ReadonlySet<string>
+  readonly statuses: ReadonlySet<number>
+  readonly maxBodySize: number
+  readonly key: ((...args: never[]) => unknown) | undefined
+  readonly enabled: boolean | ((...args: never[]) => unknown)
+  readonly clientCacheControl: boolean
+  /** How long a request waits for another's response, or 0: not at all. */
+  readonly maxWait: number
+}
+
+/** A cache's options with everything decided. */
+export interface ResolvedCache {
+  readonly defaultTtl: number
+  readonly namespace: string | undefined
+  readonly cacheName: string
+  readonly backendTimeout: number
+  readonly backendPause: number
+  readonly time: Time
+  readonly route: ResolvedRoute
+}
+
+const ROUTE_OPTIONS = [
+  'ttl',
+  'tags',
+  'name',
+  'query',
+  'params',
+  'vary',
+  'scope',
+  'host',
+  'methods',
+  'statuses',
+  'maxBodySize',
+  'key',
+  'enabled',
+  'clientCacheControl',
+  'coalesce',
+] as const
+
+const CACHE_OPTIONS = [
+  ...ROUTE_OPTIONS.filter((name) => name !== 'tags' && name !== 'name'),
+  'backend',
+  'namespace',
+  'cacheName',
+  'backendTimeout',
+  'backendPause',
+  'time',
+] as const
+
+/** The options that decide under which key a response is kept, and for whom. */
+const KEY_OPTIONS = ['name', 'query', 'params', 'vary', 'scope', 'host', 'methods', 'key', 'enabled'] as const
+
+/** Whether responses of both are kept under the same key, for the same people. */
+export function shareKey(one: ResolvedRoute, other: ResolvedRoute): boolean {
+  return KEY_OPTIONS.every((name) => one[name] === other[name])
+}
+
+/** Resolves what `createCache` was given. Throws `ERR_TAGCACHE_OPTION_VALUE` or `ERR_TAGCACHE_OPTION_UNKNOWN`. */
+export function resolveCache(options: CacheOptions<never>, maxBodySize: number): ResolvedCache {
+  checkOptions('createCache()', options, CACHE_OPTIONS)
+  const { ttl, backend: _, namespace, cacheName, backendTimeout, backendPause, time, ...route } = options
+  if (namespace !== undefined && !/^[\w.-]+$/.test(namespace)) {
+    throw badValue('namespace', namespace, 'letters, digits, ".", "_" and "-"')
+  }
+  return {
+    defaultTtl: durationOf('ttl', ttl ?? 60),
+    namespace,
+    cacheName: formatCacheName(checkCacheName(cacheName ?? 'tagcache')),
+    backendTimeout: durationOf('backendTimeout', backendTimeout ?? '250ms'),
+    backendPause: durationOf('backendPause', backendPause ?? '1s'),
+    time: time ?? systemTime,
+    route: resolveRoute(route, {
+      ttl: undefined,
+      tags: [],
+      name: undefined,
+      query: true,
+      params: true,
+      vary: [],
+      scope: undefined,
+      host: true,
+      methods: new Set(['GET', 'HEAD']),
+      statuses: new Set([200, 203, 204, 301, 308]),
+      maxBodySize,
+      key: undefined,
+      enabled: true,
+      clientCacheControl: true,
+      maxWait: 10_000,
+    }),
+  }
+}
+
+/** Resolves what `cached` was given, over `base`. Throws `ERR_TAGCACHE_OPTION_VALUE`, `ERR_TAGCACHE_OPTION_UNKNOWN` or `ERR_TAGCACHE_TAG`. */
+export function resolveRoute(options: RouteOptions<never>, base: ResolvedRoute): ResolvedRoute {
+  checkOptions('cached()', options, ROUTE_OPTIONS)
+  const { ttl, tags, name, vary, methods, statuses, maxBodySize, coalesce } = options
+  const key = functionOf('key', options.key, []) ?? base.key
+  return {
+    ttl: ttl === undefined ? base.ttl : durationOf('ttl', ttl),
+    tags: tags === undefined ? base.tags : [...base.tags, tagsOf(tags)],
+    name: name === undefined ? base.name : nameOf(name),
+    query: selectionOf('query', options.query) ?? base.query,
+    params: selectionOf('params', options.params) ?? base.params,
+    vary: vary === undefined ? base.vary : fieldNamesOf(vary),
+    scope: functionOf('scope', options.scope, ['public']) ?? base.scope,
+    host: functionOf('host', options.host, [true, false]) ?? base.host,
+    methods: methods === undefined ? base.methods : methodsOf(methods, key !== undefined),
+    statuses: statuses === undefined ? base.statuses : statusesOf(statuses),
+    maxBodySize:
+      maxBodySize === undefined ? base.maxBodySize : Math.min(base.maxBodySize, sizeOf('maxBodySize', maxBodySize)),
+    key,
+    enabled: functionOf('enabled', options.enabled, [true, false]) ?? base.enabled,
+    clientCacheControl: booleanOf('clientCacheControl', options.clientCacheControl) ?? base.clientCacheControl,
+    maxWait: coalesce === undefined ? base.maxWait : maxWaitOf(coalesce),
+  }
+}
+
+/** Throws `ERR_TAGCACHE_OPTION_UNKNOWN`, naming the nearest option, for a name that is not among `known`. */
+export function checkOptions(where: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new TagcacheError('ERR_TAGCACHE_OPTION_VALUE', `${where} takes an object of options, not ${show(options)}.`)
+  }
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue
+    const nearest = [...known].sort((a, b) => distance(name, a) - distance(name, b))[0]
+    throw new TagcacheError(
+      'ERR_TAGCACHE_OPTION_UNKNOWN',
+      `${where} has no option "${name}". Did you mean "${nearest}"? It knows: ${known.join(', ')}.`,
+    )
+  }
+}
+
+const LONGEST = 100 * 365 * 24 * 60 * 60 * 1000
+
+/** Milliseconds of a duration. Throws `ERR_TAGCACHE_OPTION_VALUE`, or the given code. */
+export function durationOf(
+  option: string,
+  value: Duration,
+  code: 'ERR_TAGCACHE_OPTION_VALUE' | 'ERR_TAGCACHE_TTL' = 'ERR_TAGCACHE_OPTION_VALUE',
+): number {
+  const milliseconds = typeof value === 'number' ? value * 1000 : parseDuration(value)
+  if (milliseconds === undefined || Number.isNaN(milliseconds) || milliseconds < 0) {
+    throw badValue(
+      option,
+      value,
+      'zero or more seconds as a number, or text with a unit such as "30s", "5m", "1h", "7 days"',
+      code,
+    )
+  }
+  return Math.min(milliseconds, LONGEST)
+}
+
+// A bare number in quotes could mean seconds or milliseconds, so it needs a unit.
+function parseDuration(text: unknown): number | undefined {
+  if (typeof text !== 'string' || !/^\d*\.?\d+ *[a-z]+$/i.test(text)) return undefined
+  return ms(text as ms.StringValue)
+}
+
+/** Bytes of a size. Throws `ERR_TAGCACHE_OPTION_VALUE`. */
+export function sizeOf(option: string, value: number | string): number {
+  const size = typeof value === 'string' && /^\d+(\.\d+)? *(b|kb|mb|gb)$/i.test(value) ? bytes.parse(value) : value
+  if (typeof size !== 'number' || !Number.isFinite(size) || size < 1) {
+    throw badValue(option, value, 'a positive number of bytes, or text such as "512kb", "64mb"')
+  }
+  return Math.floor(size)
+}
+
+/** A positive whole number. Throws `ERR_TAGCACHE_OPTION_VALUE`. */
+export function countOf(option: string, value: number): number {
+  if (!Number.isSafeInteger(value) || value < 1) throw badValue(option, value, 'a positive whole number')
+  return value
+}
+
+function booleanOf(option: string, value: boolean | undefined): boolean | undefined {
+  if (value !== undefined && typeof value !== 'boolean') throw badValue(option, value, 'true or false')
+  return value
+}
+
+function functionOf<V>(option: string, value: V | undefined, others: readonly unknown[]): V | undefined {
+  if (value === undefined || typeof value === 'function' || others.includes(value)) return value
+  throw badValue(option, value, [...others.map((other) => JSON.stringify(other)), 'a function'].join(', '))
+}
+
+function tagsOf(tags: TagSource): TagSource {
+  if (typeof tags !== 'function') namesCarried(tags)
+  return tags
+}
+
+function nameOf(name: string): string {
+  if (typeof name !== 'string' || name === '') throw badValue('name', name, 'text that is not empty')
+  return name
+}
+
+function selectionOf(option: string, value: Selection | undefined): Selection | undefined {
+  const names = value !== null && typeof value === 'object' && 'ignore' in value ? value.ignore : value
+  if (value === undefined || typeof value === 'boolean') return value
+  if (Array.isArray(names) && names.every((name) => typeof name === 'string')) return value
+  throw badValue(option, value, 'true, false, a list of names, or { ignore: [names] }')
+}
+
+function fieldNamesOf(vary: string | readonly string[]): readonly string[] {
+  const names = typeof vary === 'string' ? vary.split(',') : vary
+  const trimmed = Array.isArray(names) ? names.map((name) => String(name).trim().toLowerCase()) : []
+  if (!Array.isArray(names) || !trimmed.every((name) => /^[\w!#$%&'+\-.^`|~]+$/.test(name))) {
+    throw badValue('vary', vary, 'names of request header fields')
+  }
+  return [...new Set(trimmed)].sort()
+}
+
+function methodsOf(methods: readonly string[], hasKey: boolean): ReadonlySet<string> {
+  if (!Array.isArray(methods) || !methods.every((method) => /^[A-Za-z-]+$/.test(String(method)))) {
+    throw badValue('methods', methods, 'a list of method names')
+  }
+  const upper = methods.map((method) => method.toUpperCase())
+  const needsKey = upper.find((method) => method !== 'GET' && method !== 'HEAD')
+  if (needsKey && !hasKey) {
+    throw badValue(
+      'methods',
+      methods,
+      `GET and HEAD; ${needsKey} needs a \`key\` function that covers what its body says`,
+    )
+  }
+  return new Set(upper)
+}
+
+function statusesOf(statuses: readonly number[]): ReadonlySet<number> {
+  if (
+    !Array.isArray(statuses) ||
+    !statuses.every((status) => Number.isInteger(status) && status >= 200 && status <= 599)
+  ) {
+    throw badValue('statuses', statuses, 'a list of final statuses, 200 to 599')
+  }
+  return new Set(statuses)
+}
+
+function maxWaitOf(coalesce: unknown): number {
+  if (coalesce === false) return 0
+  if (coalesce === true) return 10_000
+  if (coalesce !== null && typeof coalesce === 'object' && 'maxWait' in coalesce) {
+    return durationOf('coalesce.maxWait', coalesce.maxWait as Duration)
+  }
+  throw badValue('coalesce', coalesce, 'true, false, or { maxWait }')
+}
+
+function checkCacheName(name: string): string {
+  if (typeof name === 'string' && /^[\x20-\x7e]+$/.test(name)) return name
+  throw badValue('cacheName', name, 'visible ASCII characters')
+}
+
+function badValue(
+  option: string,
+  value: unknown,
+  allowed: string,
+  code: 'ERR_TAGCACHE_OPTION_VALUE' | 'ERR_TAGCACHE_TTL' = 'ERR_TAGCACHE_OPTION_VALUE',
+): TagcacheError {
+  return new TagcacheError(code, `Option "${option}" cannot be ${show(value)}; allowed: ${allowed}.`)
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'number' || typeof value === 'function' || value === undefined) return String(value).slice(0, 60)
+  return JSON.stringify(value)?.slice(0, 60) ?? typeof value
+}
+
+// Levenshtein's distance, for naming the option that was meant.
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, at) => at)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const replace = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(replace, row[j]! + 1, next[j - 1]! + 1))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
