@@ -6,16 +6,15 @@ import { ageOf, type Entry, freshFor, type StoredResponse } from './core/entry.t
 import { type Flight, Flights } from './core/flights.ts'
 import { encodeKey, type KeyParts } from './core/key.ts'
 import { chain, type MaybePromise } from './core/maybe.ts'
-import { isOutdated, namesCarried, namesPurged, type TagList } from './core/tags.ts'
+import { isOutdated, namesCarried, namesPurged, type Tag, type TagList } from './core/tags.ts'
 import { type CacheEvent, type CacheListener, type CacheStats, Counters, type Trace } from './core/trace.ts'
+import { type Duration, durationOf } from './core/values.ts'
 import { explainWarning, TagcacheError, type WarningCode } from './errors.ts'
 import { type Forward, formatCacheStatus } from './http/cache-status.ts'
 import { judgeStorage, type ResponseHead } from './http/policy.ts'
 import { mergeNames } from './http/vary.ts'
 import {
   type CacheOptions,
-  type Duration,
-  durationOf,
   type ResolvedCache,
   type ResolvedRoute,
   type RouteOptions,
@@ -37,7 +36,13 @@ export type Answer<Sync extends boolean, V> = Sync extends true ? V : Promise<V>
 
 /** What became of a request's look-up, and what its driver does now. */
 export type Finding =
-  | { readonly kind: 'hit'; readonly entry: Entry; readonly age: number; readonly cacheStatus: string }
+  | {
+      readonly kind: 'hit'
+      readonly entry: Entry
+      readonly now: number
+      readonly age: number
+      readonly cacheStatus: string
+    }
   | { readonly kind: 'run'; readonly run: Run }
   | { readonly kind: 'pass'; readonly trace: Trace; readonly cacheStatus: string }
 
@@ -142,7 +147,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     const key = this.#fullKey(visit, parts, primary)
     return chain(this.#guard.lookup(key), (found) => {
       if (!found) return this.#pass(visit, 'bypass', 'backend')
-      const now = this.#options.time.now()
+      const now = this.now()
       const state = judgeEntry(found, key, now)
       if (state === 'fresh') return this.#hit(visit, found.entry!, now, false)
       const forward = state === 'stale' ? 'stale' : key === primary ? 'uri-miss' : 'vary-miss'
@@ -154,22 +159,29 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   decide(run: Run, head: ResponseHead): Decision {
     const { defaultTtl } = this.#options
     const policy = { ttl: run.ttl ?? run.route.ttl, defaultTtl, statuses: run.route.statuses }
-    const storability = judgeStorage(head, policy, this.#options.time.now())
+    const storability = judgeStorage(head, policy, this.now())
     const reason = run.isSkipped ? 'skip' : storability.storable ? this.#collectTags(run) : storability.reason
-    if (reason !== undefined || !storability.storable) return this.#decline(run, reason ?? 'skip')
+    if (reason !== undefined || !storability.storable) return this.decline(run, reason ?? 'skip')
     const { lifetime, initialAge, vary } = storability
     return { store: true, lifetime, initialAge, vary, cacheStatus: this.#forwardStatus(run.forward, { stored: true }) }
   }
 
-  /** @internal Judges by size: a body over the limit is not stored. */
+  /** @internal A response of no use to others: those who wait run for themselves, and the next ones do not wait at all. */
   decline(run: Run, reason: string): Decision {
-    return this.#decline(run, reason)
+    if (run.flight) {
+      this.#flights.ground(run.flight.key)
+      this.#flights.land(run.flight, () => undefined)
+    }
+    return { store: false, reason, cacheStatus: this.#forwardStatus(run.forward, { detail: reason }) }
   }
 
   /** @internal The response is complete: store it, and answer those who waited for it. */
   land(run: Run, decision: Decision & { store: true }, response: StoredResponse): MaybePromise<void> {
     if (run.isOver) return
-    if (run.isSkipped) return this.abandon(run, 'skip')
+    if (run.isSkipped) {
+      this.decline(run, 'skip')
+      return this.abandon(run, 'skip')
+    }
     this.#learnVary(run.primary, decision.vary)
     const entry = this.#entryOf(run, decision, response)
     this.#flights.clear(run.key)
@@ -219,6 +231,11 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.#expectTags(run)
   }
 
+  /** @internal The time that counts for this cache, in epoch milliseconds. */
+  now(): number {
+    return this.#options.time.now()
+  }
+
   /** @internal */
   warn(code: WarningCode, route?: string, error?: unknown): void {
     this.#warn(code, route, error)
@@ -233,7 +250,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   }
 
   /** The name under which the backend knows a tag, as `'tag/product:42'`. Throws `ERR_TAGCACHE_TAG`. */
-  keyFromTag(tag: TagList<T> & (string | { readonly type: string })): string {
+  keyFromTag(tag: Tag<T>): string {
     return this.#tagKey(namesPurged(tag as TagList)[0]!)
   }
 
@@ -243,7 +260,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     const key = this.keyFromRequest(route, request)
     return this.#answer(
       chain(this.#guard.lookup(key), (found) => {
-        const now = this.#options.time.now()
+        const now = this.now()
         return found && judgeEntry(found, key, now) === 'fresh' ? showEntry(found.entry!, now) : undefined
       }),
     )
@@ -287,7 +304,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     const primary = encodeKey(parts)
     this.#learnVary(primary, vary)
     const key = this.#fullKey({ headers: request.headers ?? {} }, parts, primary)
-    const time = this.#options.time.now()
+    const time = this.now()
     const clock = stamp === undefined ? this.#guard.clock() : stamp
     return this.#answer(
       chain(clock, (stamp) => {
@@ -369,7 +386,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       ttl,
       cost: entry.cost,
     })
-    return { kind: 'hit', entry, age: ageOf(entry, now), cacheStatus }
+    return { kind: 'hit', entry, now, age: ageOf(entry, now), cacheStatus }
   }
 
   #pass(visit: Visit, forward: Forward, reason: string): Finding {
@@ -389,7 +406,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       if (!mayJoin) return { kind: 'run', run: this.#lead(waiting, forward) }
       const result = this.#flights.wait(flight, waiting, visit.route.maxWait, onWait)
       return result.then((entry) => {
-        if (entry) return this.#hit(visit, entry, this.#options.time.now(), true)
+        if (entry) return this.#hit(visit, entry, this.now(), true)
         return { kind: 'run', run: this.#start(waiting, forward) }
       })
     })
@@ -418,7 +435,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       primary,
       key,
       stamp,
-      startedAt: this.#options.time.now(),
+      startedAt: this.now(),
       forward,
       tags: new Set(),
       expectedTags: new Set(),
@@ -456,16 +473,8 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     }
   }
 
-  #decline(run: Run, reason: string): Decision {
-    if (run.flight) {
-      this.#flights.ground(run.flight.key)
-      this.#flights.land(run.flight, () => undefined)
-    }
-    return { store: false, reason, cacheStatus: this.#forwardStatus(run.forward, { detail: reason }) }
-  }
-
   #entryOf(run: Run, decision: Decision & { store: true }, response: StoredResponse): Entry {
-    const time = this.#options.time.now()
+    const time = this.now()
     return {
       key: this.#fullKey(run.visit, run.parts, run.primary),
       tags: [...run.tags],
@@ -511,7 +520,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
 
   #newestWith(tag: string, limit: number): MaybePromise<CachedResponse | undefined> {
     return chain(this.#guard.list(tag, limit), (found) => {
-      const now = this.#options.time.now()
+      const now = this.now()
       const valid = found?.find((lookup) => lookup.entry && judgeEntry(lookup, lookup.entry.key, now) === 'fresh')
       if (valid) return showEntry(valid.entry!, now)
       return found && found.length === limit ? this.#newestWith(tag, limit * 8) : undefined

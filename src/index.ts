@@ -6,21 +6,20 @@ export type {
   BackendSize,
   CacheBackend,
   Lookup,
-  Removal,
-  RemovalReason,
   TagBackend,
 } from './backends/backend.ts'
 export { type IsSync, type KeyValueOptions, keyValue } from './backends/key-value.ts'
 export { type MemoryOptions, memory } from './backends/memory.ts'
 export type { Answer, Cache } from './cache.ts'
-export type { Entry, HeaderField, StoredResponse } from './core/entry.ts'
+export type { Entry, HeaderField, Removal, RemovalReason, StoredResponse } from './core/entry.ts'
 export { decodeKey, type KeyParts } from './core/key.ts'
 export type { MaybePromise } from './core/maybe.ts'
 export { isOutdated, MAX_TAG_LENGTH, type Tag, type TagList, type TypedTag } from './core/tags.ts'
 export type { Time } from './core/time.ts'
 export type { CacheEvent, CacheListener, CacheStats, Outcome, Trace } from './core/trace.ts'
+export type { Duration } from './core/values.ts'
 export { type ErrorCode, TagcacheError, type WarningCode } from './errors.ts'
-export type { CacheOptions, Duration, RouteOptions, Selection } from './options.ts'
+export type { CacheOptions, RouteOptions, Selection } from './options.ts'
 export type { CachedResponse, CacheRequest, ResponseInit } from './programmatic.ts'
 
 /**

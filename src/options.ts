@@ -1,13 +1,8 @@
-import bytes from 'bytes'
-import ms from 'ms'
 import type { TagBackend } from './backends/backend.ts'
 import { namesCarried, type TagList } from './core/tags.ts'
 import { systemTime, type Time } from './core/time.ts'
-import { TagcacheError } from './errors.ts'
+import { badValue, checkOptions, type Duration, durationOf, sizeOf } from './core/values.ts'
 import { formatCacheName } from './http/cache-status.ts'
-
-/** A time: seconds, or text with a unit such as `'5m'`, `'1h'`, `'250ms'`. */
-export type Duration = number | string
 
 /** Which parameters belong to the key: all (`true`), none (`false`), those listed, or all but some; `*` stands for anything. */
 export type Selection = boolean | readonly string[] | { readonly ignore: readonly string[] }
@@ -198,62 +193,6 @@ export function resolveRoute(options: RouteOptions<never>, base: ResolvedRoute):
   }
 }
 
-/** Throws `ERR_TAGCACHE_OPTION_UNKNOWN`, naming the nearest option, for a name that is not among `known`. */
-export function checkOptions(where: string, options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new TagcacheError('ERR_TAGCACHE_OPTION_VALUE', `${where} takes an object of options, not ${show(options)}.`)
-  }
-  for (const name of Object.keys(options)) {
-    if (known.includes(name)) continue
-    const nearest = [...known].sort((a, b) => distance(name, a) - distance(name, b))[0]
-    throw new TagcacheError(
-      'ERR_TAGCACHE_OPTION_UNKNOWN',
-      `${where} has no option "${name}". Did you mean "${nearest}"? It knows: ${known.join(', ')}.`,
-    )
-  }
-}
-
-const LONGEST = 100 * 365 * 24 * 60 * 60 * 1000
-
-/** Milliseconds of a duration. Throws `ERR_TAGCACHE_OPTION_VALUE`, or the given code. */
-export function durationOf(
-  option: string,
-  value: Duration,
-  code: 'ERR_TAGCACHE_OPTION_VALUE' | 'ERR_TAGCACHE_TTL' = 'ERR_TAGCACHE_OPTION_VALUE',
-): number {
-  const milliseconds = typeof value === 'number' ? value * 1000 : parseDuration(value)
-  if (milliseconds === undefined || Number.isNaN(milliseconds) || milliseconds < 0) {
-    throw badValue(
-      option,
-      value,
-      'zero or more seconds as a number, or text with a unit such as "30s", "5m", "1h", "7 days"',
-      code,
-    )
-  }
-  return Math.min(milliseconds, LONGEST)
-}
-
-// A bare number in quotes could mean seconds or milliseconds, so it needs a unit.
-function parseDuration(text: unknown): number | undefined {
-  if (typeof text !== 'string' || !/^\d*\.?\d+ *[a-z]+$/i.test(text)) return undefined
-  return ms(text as ms.StringValue)
-}
-
-/** Bytes of a size. Throws `ERR_TAGCACHE_OPTION_VALUE`. */
-export function sizeOf(option: string, value: number | string): number {
-  const size = typeof value === 'string' && /^\d+(\.\d+)? *(b|kb|mb|gb)$/i.test(value) ? bytes.parse(value) : value
-  if (typeof size !== 'number' || !Number.isFinite(size) || size < 1) {
-    throw badValue(option, value, 'a positive number of bytes, or text such as "512kb", "64mb"')
-  }
-  return Math.floor(size)
-}
-
-/** A positive whole number. Throws `ERR_TAGCACHE_OPTION_VALUE`. */
-export function countOf(option: string, value: number): number {
-  if (!Number.isSafeInteger(value) || value < 1) throw badValue(option, value, 'a positive whole number')
-  return value
-}
-
 function booleanOf(option: string, value: boolean | undefined): boolean | undefined {
   if (value !== undefined && typeof value !== 'boolean') throw badValue(option, value, 'true or false')
   return value
@@ -328,32 +267,4 @@ function maxWaitOf(coalesce: unknown): number {
 function checkCacheName(name: string): string {
   if (typeof name === 'string' && /^[\x20-\x7e]+$/.test(name)) return name
   throw badValue('cacheName', name, 'visible ASCII characters')
-}
-
-function badValue(
-  option: string,
-  value: unknown,
-  allowed: string,
-  code: 'ERR_TAGCACHE_OPTION_VALUE' | 'ERR_TAGCACHE_TTL' = 'ERR_TAGCACHE_OPTION_VALUE',
-): TagcacheError {
-  return new TagcacheError(code, `Option "${option}" cannot be ${show(value)}; allowed: ${allowed}.`)
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'number' || typeof value === 'function' || value === undefined) return String(value).slice(0, 60)
-  return JSON.stringify(value)?.slice(0, 60) ?? typeof value
-}
-
-// Levenshtein's distance, for naming the option that was meant.
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, at) => at)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const replace = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replace, row[j]! + 1, next[j - 1]! + 1))
-    }
-    row = next
-  }
-  return row[b.length]!
 }

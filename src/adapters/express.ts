@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Request, RequestHandler, Response } from 'express'
 import type { ParamsDictionary, RouteParameters } from 'express-serve-static-core'
 import { Cache } from '../cache.ts'
@@ -12,10 +12,25 @@ import type { Target } from '../visit.ts'
 /** What the functions among a route's options are called with. */
 export type ExpressArgs<P = ParamsDictionary> = [req: Request<P>, res: Response]
 
+declare const unknown: unique symbol
+
+/** Route parameters that TypeScript could not infer. */
+export interface UnknownParams {
+  readonly [unknown]: never
+}
+
+type ArgsFor<P> = ExpressArgs<[P] extends [UnknownParams] ? ParamsDictionary : P>
+
+/** A handler that says nothing of the parameters that it does not know, so that the next one's are still inferred. */
+type HandlerFor<P> = [P] extends [UnknownParams] ? ParamlessHandler : RequestHandler<P>
+
+/** A middleware for any route, as `express.json()` is one. */
+export type ParamlessHandler = (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void) => void
+
 /** Caches the responses of the routes that it stands before: `app.get('/products', cached({ tags: ['products'] }), handler)`. */
 export interface Cached<T extends string = string> {
   /** Throws `ERR_TAGCACHE_OPTION_VALUE`, `ERR_TAGCACHE_OPTION_UNKNOWN` or `ERR_TAGCACHE_TAG` for bad options. */
-  <P extends object = ParamsDictionary>(options?: RouteOptions<ExpressArgs<P>, T>): RequestHandler<P>
+  <P extends object = UnknownParams>(options?: RouteOptions<ArgsFor<P>, T>): HandlerFor<P>
   /** With the route's path as a type, for `req.params` where it cannot be inferred: `cached<'/products/:id'>({ … })`. */
   <Path extends string>(
     options?: RouteOptions<ExpressArgs<RouteParameters<Path>>, T>,
@@ -25,10 +40,10 @@ export interface Cached<T extends string = string> {
 /** Purges the tags that a route writes, after it has succeeded and before its client sees the answer. */
 export interface Invalidates<T extends string = string> {
   /** Throws `ERR_TAGCACHE_TAG` for bad tags, `ERR_TAGCACHE_OPTION_UNKNOWN` for bad options. */
-  <P extends object = ParamsDictionary>(
-    tags: PurgeTags<ExpressArgs<P>, T>,
-    options?: InvalidatesOptions<ExpressArgs<P>>,
-  ): RequestHandler<P>
+  <P extends object = UnknownParams>(
+    tags: PurgeTags<ArgsFor<P>, T>,
+    options?: InvalidatesOptions<ArgsFor<P>>,
+  ): HandlerFor<P>
   /** With the route's path as a type. */
   <Path extends string>(
     tags: PurgeTags<ExpressArgs<RouteParameters<Path>>, T>,
@@ -58,9 +73,9 @@ export function tagcache<T extends string>(
   const cache = typed as unknown as Cache
   return {
     cache: typed,
-    cached: ((options: RouteOptions<never> = {}) => cachedHandler(cache, options)) as Cached<T>,
+    cached: ((options: RouteOptions<never> = {}) => cachedHandler(cache, options)) as unknown as Cached<T>,
     invalidates: ((tags: PurgeTags<never>, options?: InvalidatesOptions<never>) =>
-      purgingHandler(cache, tags, options)) as Invalidates<T>,
+      purgingHandler(cache, tags, options)) as unknown as Invalidates<T>,
     ...controlsOf<ServerResponse, T>(cache, (res) => res),
   }
 }

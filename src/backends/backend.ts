@@ -1,4 +1,4 @@
-import type { Entry } from '../core/entry.ts'
+import type { Entry, Removal } from '../core/entry.ts'
 import type { MaybePromise } from '../core/maybe.ts'
 
 /** The smallest backend: three methods over bytes. `keyValue()` makes a full backend of it. */
@@ -19,18 +19,6 @@ export interface Lookup {
   readonly invalidatedAt: number
   /** The invalidation clock now: the stamp of what is computed from here on. */
   readonly clock: number
-}
-
-/** Why an entry left the backend. */
-export type RemovalReason = 'expired' | 'evicted' | 'invalidated' | 'replaced' | 'deleted'
-
-/** Entries that left the backend. */
-export interface Removal {
-  readonly reason: RemovalReason
-  /** How many. */
-  readonly entries: number
-  /** Which one; absent where everything left at once. */
-  readonly key?: string
 }
 
 /** How much a backend holds. */

@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache'
-import type { Entry, HeaderField } from '../core/entry.ts'
+import type { Entry, HeaderField, Removal, RemovalReason } from '../core/entry.ts'
 import { isOutdated } from '../core/tags.ts'
 import { systemTime, type Time } from '../core/time.ts'
-import { checkOptions, countOf, sizeOf } from '../options.ts'
-import type { BackendSize, Lookup, Removal, RemovalReason, TagBackend } from './backend.ts'
+import { checkOptions, countOf, sizeOf } from '../core/values.ts'
+import type { BackendSize, Lookup, TagBackend } from './backend.ts'
 import { type Member, type Schedule, TagIndex } from './tag-index.ts'
 
 /** How `memory()` is bounded. */

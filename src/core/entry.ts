@@ -37,6 +37,18 @@ export interface Entry {
   readonly response: StoredResponse
 }
 
+/** Why an entry left the backend. */
+export type RemovalReason = 'expired' | 'evicted' | 'invalidated' | 'replaced' | 'deleted'
+
+/** Entries that left the backend. */
+export interface Removal {
+  readonly reason: RemovalReason
+  /** How many. */
+  readonly entries: number
+  /** Which one; absent where everything left at once. */
+  readonly key?: string
+}
+
 /** The values of a field, or undefined where there is no such field. Names are compared without case. */
 export function fieldValue(fields: readonly HeaderField[], name: string): string | readonly string[] | undefined {
   return fields.find((field) => field.name.length === name.length && field.name.toLowerCase() === name)?.value

@@ -1,6 +1,6 @@
-import type { Removal, RemovalReason } from '../backends/backend.ts'
 import type { WarningCode } from '../errors.ts'
 import type { Forward } from '../http/cache-status.ts'
+import type { Removal, RemovalReason } from './entry.ts'
 
 /** How a request ended for the cache: answered from it, from another request's run, by the handler, or past the cache. */
 export type Outcome = 'hit' | 'collapsed' | 'miss' | 'bypass'

@@ -32,6 +32,7 @@ export type Unstorable =
   | 'set-cookie'
   | 'vary'
   | 'connection'
+  | 'endless'
   | 'expired'
 
 /** Whether a response is stored: for how long, how old it is already, and on which request fields it depends; or why not. */
@@ -60,6 +61,9 @@ export function judgeStorage(head: ResponseHead, policy: StoragePolicy, now: num
   return { storable: true, lifetime, initialAge, vary }
 }
 
+// Bodies that are made to go on while the client listens.
+const ENDLESS = /^(text\/event-stream|multipart\/x-mixed-replace)/i
+
 function forbidden({ status, fields, outerCacheControl }: ResponseHead, control: Directives): Unstorable | undefined {
   const outer = parseCacheControl(outerCacheControl)
   if (status === 206) return 'partial'
@@ -68,6 +72,7 @@ function forbidden({ status, fields, outerCacheControl }: ResponseHead, control:
   if (control.has('no-store') || outer.has('no-store')) return 'no-store'
   if (control.has('private') || outer.has('private')) return 'private'
   if (fields['set-cookie'] !== undefined) return 'set-cookie'
+  if (ENDLESS.test(firstLine(fields, 'content-type') ?? '')) return 'endless'
   // RFC 9110, 7.6.1: fields named by Connection speak of this hop alone; a response that stops being HTTP is none to keep.
   if (listMembers(combined(fields, 'connection')?.toLowerCase()).includes('upgrade')) return 'connection'
   return undefined

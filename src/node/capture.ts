@@ -129,8 +129,7 @@ class Recorder implements Recording {
     if (this.#decision?.store && this.#run.route.clientCacheControl)
       set.push(...clientFields(head.fields, head.status, this.#whole))
     const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
-    const now = Date.now()
-    if (head.status !== 200 || !this.#conditions || !isNotModified(this.#conditions, fields, now))
+    if (head.status !== 200 || !this.#conditions || !isNotModified(this.#conditions, fields, this.#cache.now()))
       return { set, remove: [] }
     this.#isMuted = true
     return { status: 304, set, remove: Object.keys(fields).filter(isLeftOutOf304) }
@@ -201,8 +200,12 @@ class Recorder implements Recording {
     const bytes = copyOf(chunk, encoding)
     if (!bytes) return
     this.#size += bytes.byteLength
-    if (this.#size > this.#run.route.maxBodySize) this.#giveUp('too-large')
-    else this.#chunks.push(bytes)
+    if (this.#size <= this.#run.route.maxBodySize) {
+      this.#chunks.push(bytes)
+      return
+    }
+    this.#cache.decline(this.#run, 'too-large')
+    this.#giveUp('too-large')
   }
 
   #interceptTrailers(): void {
@@ -235,7 +238,7 @@ class Recorder implements Recording {
       headers: storedFields(inner, body, {
         status: head.status,
         isOurs: this.#run.route.clientCacheControl,
-        hasDate: this.#res.sendDate,
+        date: this.#res.sendDate ? formatDate(this.#cache.now()) : undefined,
       }),
       removed: inner.removed,
       body,
@@ -268,10 +271,10 @@ export function clientFields(
 export function storedFields(
   { headers, fields }: Pick<InnerFields, 'headers' | 'fields'>,
   body: Buffer,
-  { status, isOurs, hasDate }: { status: number; isOurs: boolean; hasDate: boolean },
+  { status, isOurs, date }: { status: number; isOurs: boolean; date: string | undefined },
 ): HeaderField[] {
   const kept = headers.filter(({ name }) => storableField(name.toLowerCase(), fields))
-  if (hasDate && fields.date === undefined) kept.push({ name: 'Date', value: formatDate(Date.now()) })
+  if (date !== undefined && fields.date === undefined) kept.push({ name: 'Date', value: date })
   const added = isOurs ? clientFields(fields, status, body) : []
   return [...kept, ...added.map(([name, value]) => ({ name, value, isDefault: true }))]
 }

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Cache, Run } from '../cache.ts'
 import type { TagList } from '../core/tags.ts'
-import { type Duration, durationOf } from '../options.ts'
+import { type Duration, durationOf } from '../core/values.ts'
 import { layerOf } from './serve.ts'
 
 /** What a handler can say of its own response. All do nothing where no `cached()` is at work. */

@@ -3,6 +3,7 @@ import { pipeline, Readable, Transform } from 'node:stream'
 import type { ReadableStream as WebStream } from 'node:stream/web'
 import type { Cache, Decision, Finding, Run } from '../cache.ts'
 import { fieldValue } from '../core/entry.ts'
+import { formatDate } from '../http/date.ts'
 import { firstLine } from '../http/fields.ts'
 import { isNotModified } from '../http/validators.ts'
 import { type Beginning, capture, clientFields, joined, storedFields } from './capture.ts'
@@ -24,7 +25,7 @@ export interface KoaLike {
 /** Answers with a stored response by setting it on the context, so that the layers above see it as any other. */
 export function replayKoa(ctx: KoaLike, { entry, ...told }: Finding & { kind: 'hit' }): void {
   const { response } = entry
-  const status = replayStatus(ctx.req, entry)
+  const status = replayStatus(ctx.req, entry, told.now)
   if (response.trailers.length > 0 || STATUS_CODES[status] === undefined) {
     ctx.respond = false
     return replay(ctx.req, ctx.res, entry, told)
@@ -98,7 +99,7 @@ class ContextRecorder {
   }
 
   #keep(decision: Decision & { store: true }, body: Buffer): void {
-    if (body.byteLength > this.#run.route.maxBodySize) return this.#cache.abandon(this.#run, 'too-large')
+    if (body.byteLength > this.#run.route.maxBodySize) return this.#refuse('too-large')
     this.#tell(body)
     void this.#land(decision, body)
     this.#answerCondition()
@@ -109,7 +110,7 @@ class ContextRecorder {
     if (declared !== undefined && Number(declared) !== body.byteLength)
       return this.#cache.abandon(this.#run, 'length-mismatch')
     const { route } = this.#run
-    const kept = { status: this.#status, isOurs: route.clientCacheControl, hasDate: this.#ctx.res.sendDate }
+    const kept = { status: this.#status, isOurs: route.clientCacheControl, date: this.#date() }
     return this.#cache.land(this.#run, decision, {
       status: this.#status,
       statusMessage: this.#statusMessage,
@@ -126,9 +127,22 @@ class ContextRecorder {
   }
 
   #answerCondition(): void {
-    if (this.#status !== 200 || !this.#conditions || !isNotModified(this.#conditions, this.#fields(), Date.now()))
+    if (
+      this.#status !== 200 ||
+      !this.#conditions ||
+      !isNotModified(this.#conditions, this.#fields(), this.#cache.now())
+    )
       return
     this.#ctx.status = 304
+  }
+
+  #refuse(reason: string): void {
+    this.#cache.decline(this.#run, reason)
+    this.#cache.abandon(this.#run, reason)
+  }
+
+  #date(): string | undefined {
+    return this.#ctx.res.sendDate ? formatDate(this.#cache.now()) : undefined
   }
 
   #fields(): Record<string, string | readonly string[]> {
@@ -137,14 +151,14 @@ class ContextRecorder {
 
   // A body that streams is recorded on its way to whatever the layers above make of it.
   #record(decision: Decision & { store: true }, source: Readable): void {
-    if (this.#conditions && isNotModified(this.#conditions, this.#fields(), Date.now())) {
+    if (this.#conditions && isNotModified(this.#conditions, this.#fields(), this.#cache.now())) {
       this.#cache.abandon(this.#run, 'not-modified')
       return this.#answerCondition()
     }
     const recorder = new ChunkRecorder(
       this.#run.route.maxBodySize,
       (body) => this.#land(decision, body),
-      (reason) => this.#cache.abandon(this.#run, reason),
+      (reason) => (reason === 'too-large' ? this.#refuse(reason) : this.#cache.abandon(this.#run, reason)),
     )
     const length = this.#ctx.res.getHeader('Content-Length')
     const tap = new Transform({

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Cache } from '../cache.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { namesPurged, type TagList } from '../core/tags.ts'
-import { checkOptions } from '../options.ts'
+import { checkOptions } from '../core/values.ts'
 import { interceptHead } from './head.ts'
 
 /** When an `invalidates()` purges. */

@@ -4,25 +4,27 @@ import { isConditional, isLeftOutOf304, isNotModified } from '../http/validators
 
 /** What is told to the client beside the stored response. */
 export interface ReplayFields {
+  /** Epoch milliseconds. */
+  readonly now: number
   /** In milliseconds. */
   readonly age: number
   readonly cacheStatus: string
 }
 
 /** The status that a stored response has for this request: its own, or 304 where the client's copy is still good. */
-export function replayStatus(req: IncomingMessage, { response }: Entry): number {
+export function replayStatus(req: IncomingMessage, { response }: Entry, now: number): number {
   if (response.status !== 200 || !isConditional(req.headers)) return response.status
   const validators = {
     etag: fieldValue(response.headers, 'etag'),
     'last-modified': fieldValue(response.headers, 'last-modified'),
   }
-  return isNotModified(req.headers, validators, Date.now()) ? 304 : 200
+  return isNotModified(req.headers, validators, now) ? 304 : 200
 }
 
 /** Answers with a stored response, through the layers above. */
 export function replay(req: IncomingMessage, res: ServerResponse, entry: Entry, told: ReplayFields): void {
   const { response } = entry
-  const status = replayStatus(req, entry)
+  const status = replayStatus(req, entry, told.now)
   res.statusCode = status
   if (status === response.status) res.statusMessage = response.statusMessage
   setStoredFields(res, entry, status, told)
