@@ -6,6 +6,7 @@ export type {
   BackendSize,
   CacheBackend,
   Lookup,
+  Reply,
   TagBackend,
 } from './backends/backend.ts'
 export { type IsSync, type KeyValueOptions, keyValue } from './backends/key-value.ts'

@@ -28,6 +28,9 @@ export interface BackendSize {
   readonly bytes: number
 }
 
+/** An answer at once from a synchronous backend; from another one, at once or with a promise. */
+export type Reply<Sync extends boolean, V> = Sync extends true ? V : MaybePromise<V>
+
 /**
  * What a backend does for a cache. Backends deliver an entry's stamp and the latest invalidation of its tags, of one
  * moment; they do not decide what that means. State that a backend loses may cost hits: of a tag whose invalidations it
@@ -39,25 +42,25 @@ export interface TagBackend<Sync extends boolean = boolean> {
   /** The largest body it takes, in bytes. */
   readonly maxBodySize: number
   /** The entry under the key, the latest invalidation of its tags and the clock, in one step. */
-  lookup(key: string): MaybePromise<Lookup>
+  lookup(key: string): Reply<Sync, Lookup>
   /** The clock now. */
-  clock(): MaybePromise<number>
+  clock(): Reply<Sync, number>
   /** The latest invalidation of any of these tags. */
-  invalidatedAt(tags: readonly string[]): MaybePromise<number>
+  invalidatedAt(tags: readonly string[]): Reply<Sync, number>
   /** Keeps the entry for `ttl` milliseconds at the most. Answers whether it is kept; one that is born outdated need not be. */
-  store(entry: Entry, ttl: number): MaybePromise<boolean>
+  store(entry: Entry, ttl: number): Reply<Sync, boolean>
   /** Advances the clock and writes its value as the last invalidation of each tag. Takes time by the number of tags, not of entries. */
-  invalidate(tags: readonly string[]): MaybePromise<void>
+  invalidate(tags: readonly string[]): Reply<Sync, void>
   /** Forgets one entry; answers whether there was one. */
-  delete(key: string): MaybePromise<boolean>
+  delete(key: string): Reply<Sync, boolean>
   /** Advances the clock, and makes every entry stored or being computed outdated. */
-  clear(): MaybePromise<void>
+  clear(): Reply<Sync, void>
   /** The entries that carry the tag, newest first; outdated ones may be among them. */
-  list(tag: string, limit: number): MaybePromise<readonly Lookup[]>
+  list(tag: string, limit: number): Reply<Sync, readonly Lookup[]>
   /** How much it holds; undefined where that is not known. */
   size?(): BackendSize
   /** Has every removal told from now on. */
   onRemoval?(listener: (removal: Removal) => void): void
   /** Ends what the backend itself has started. A client that was handed in stays open. */
-  close(): MaybePromise<void>
+  close(): Reply<Sync, void>
 }

@@ -1,0 +1,87 @@
+import { execFileSync } from 'node:child_process'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+let project: string
+
+/** A project into which the packed library and its dependencies are installed, and nothing else. */
+beforeAll(() => {
+  project = mkdtempSync(join(tmpdir(), 'tagcache-'))
+  const packed = execFileSync('npm', ['pack', '--ignore-scripts', '--pack-destination', project], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+  execFileSync('tar', ['xzf', join(project, packed.trim().split('\n').at(-1)!)], { cwd: project })
+  mkdirSync(join(project, 'node_modules'))
+  cpSync(join(project, 'package'), join(project, 'node_modules/tagcache'), { recursive: true })
+  for (const name of Object.keys(manifest.dependencies)) {
+    symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name))
+  }
+})
+afterAll(() => rmSync(project, { recursive: true, force: true }))
+
+function run(file: string, code: string): string {
+  writeFileSync(join(project, file), code)
+  return execFileSync(process.execPath, ['--no-warnings', file], { cwd: project, encoding: 'utf8' }).trim()
+}
+
+describe('the package', () => {
+  it('has a file for every name that it exports', () => {
+    for (const target of Object.values(manifest.exports) as (string | Record<string, string>)[]) {
+      for (const file of typeof target === 'string' ? [target] : Object.values(target)) {
+        expect(existsSync(join(project, 'node_modules/tagcache', file)), file).toBe(true)
+      }
+    }
+  })
+
+  it('holds what it needs and nothing else', () => {
+    expect(readdirSync(join(project, 'package')).sort()).toEqual([
+      'CHANGELOG.md',
+      'LICENSE',
+      'README.md',
+      'dist',
+      'package.json',
+    ])
+  })
+
+  const paths = Object.keys(manifest.exports).filter((path) => path !== './package.json')
+  it.each(paths)('%s is imported without any framework installed', (path) => {
+    const name = path.replace('.', 'tagcache')
+    expect(run('a.mjs', `import * as all from '${name}'; console.log(Object.keys(all).length > 0)`)).toBe('true')
+  })
+
+  it.each(paths)('%s is loaded by require', (path) => {
+    const name = path.replace('.', 'tagcache')
+    expect(run('a.cjs', `console.log(Object.keys(require('${name}')).length > 0)`)).toBe('true')
+  })
+
+  it('works from plain JavaScript', () => {
+    const code = `
+      const { createCache } = require('tagcache')
+      const cache = createCache()
+      cache.set('GET /a', {}, ['a'], { body: 'one' })
+      const before = Buffer.from(cache.getByRequest('GET /a').body).toString()
+      cache.invalidateTags('a')
+      console.log(before, cache.getByRequest('GET /a'))`
+    expect(run('b.cjs', code)).toBe('one undefined')
+  })
+
+  it('keeps its inside to itself', () => {
+    expect(readFileSync(join(project, 'node_modules/tagcache/dist/cache.d.ts'), 'utf8')).not.toContain('@internal')
+  })
+})
