@@ -15,6 +15,7 @@ import { judgeStorage, type ResponseHead } from './http/policy.ts'
 import { mergeNames } from './http/vary.ts'
 import {
   type CacheOptions,
+  checkCache,
   type ResolvedCache,
   type ResolvedRoute,
   type RouteOptions,
@@ -112,6 +113,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
 
   /** @internal */
   constructor(options: CacheOptions<never> = {}) {
+    checkCache(options)
     this.#backend = options.backend ?? memory(options.time ? { time: options.time } : {})
     this.#options = resolveCache(options, this.#backend.maxBodySize)
     const { backendTimeout: timeout, backendPause: pause, time } = this.#options

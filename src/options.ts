@@ -1,7 +1,7 @@
 import type { TagBackend } from './backends/backend.ts'
 import { namesCarried, type TagList } from './core/tags.ts'
 import { systemTime, type Time } from './core/time.ts'
-import { badValue, checkOptions, type Duration, durationOf, sizeOf } from './core/values.ts'
+import { badValue, checkOptions, type Duration, durationOf, hasMethods, sizeOf } from './core/values.ts'
 import { formatCacheName } from './http/cache-status.ts'
 
 /** Which parameters belong to the key: all (`true`), none (`false`), those listed, or all but some; `*` stands for anything. */
@@ -134,13 +134,35 @@ export function shareKey(one: ResolvedRoute, other: ResolvedRoute): boolean {
   return KEY_OPTIONS.every((name) => one[name] === other[name])
 }
 
-/** Resolves what `createCache` was given. Throws `ERR_TAGCACHE_OPTION_VALUE` or `ERR_TAGCACHE_OPTION_UNKNOWN`. */
-export function resolveCache(options: CacheOptions<never>, maxBodySize: number): ResolvedCache {
+const BACKEND_METHODS = [
+  'lookup',
+  'clock',
+  'invalidatedAt',
+  'store',
+  'invalidate',
+  'delete',
+  'clear',
+  'list',
+  'close',
+] as const
+
+/** Checks what `createCache` was given. Throws `ERR_TAGCACHE_OPTION_VALUE` or `ERR_TAGCACHE_OPTION_UNKNOWN`. */
+export function checkCache(options: CacheOptions<never>): void {
   checkOptions('createCache()', options, CACHE_OPTIONS)
-  const { ttl, backend: _, namespace, cacheName, backendTimeout, backendPause, time, ...route } = options
-  if (namespace !== undefined && !/^[\w.-]+$/.test(namespace)) {
+  const { backend, namespace, time } = options
+  if (namespace !== undefined && (typeof namespace !== 'string' || !/^[\w.-]+$/.test(namespace))) {
     throw badValue('namespace', namespace, 'letters, digits, ".", "_" and "-"')
   }
+  if (backend !== undefined && !hasMethods(backend, BACKEND_METHODS)) {
+    throw badValue('backend', backend, 'memory(), keyValue(client), or an object that keeps the whole backend contract')
+  }
+  if (time !== undefined && !hasMethods(time, ['now', 'after']))
+    throw badValue('time', time, 'an object with now() and after()')
+}
+
+/** Resolves what `checkCache` has let pass. Throws `ERR_TAGCACHE_OPTION_VALUE`. */
+export function resolveCache(options: CacheOptions<never>, maxBodySize: number): ResolvedCache {
+  const { ttl, backend: _, namespace, cacheName, backendTimeout, backendPause, time, ...route } = options
   return {
     defaultTtl: durationOf('ttl', ttl ?? 60),
     namespace,

@@ -1,4 +1,4 @@
-import { encodeKey, type KeyParts, normalisePath, normaliseQuery, queryName, spellPath } from './core/key.ts'
+import { chooseFromQuery, encodeKey, type KeyParts, normalisePath, normaliseQuery, spellPath } from './core/key.ts'
 import type { WarningCode } from './errors.ts'
 import type { Forward } from './http/cache-status.ts'
 import { combined, type Fields } from './http/fields.ts'
@@ -169,7 +169,7 @@ export function selectParams(params: Readonly<Record<string, unknown>>, selectio
 function selectQuery(query: string, selection: Selection): readonly string[] {
   if (selection === false) return []
   const parts = normaliseQuery(query)
-  return selection === true ? parts : parts.filter((part) => isSelected(queryName(part), selection))
+  return selection === true ? parts : chooseFromQuery(parts, (name) => isSelected(name, selection))
 }
 
 function isSelected(name: string, selection: Selection): boolean {

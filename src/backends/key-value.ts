@@ -4,7 +4,7 @@ import type { Entry, Removal, RemovalReason } from '../core/entry.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { isOutdated } from '../core/tags.ts'
 import { systemTime, type Time } from '../core/time.ts'
-import { checkOptions, countOf, sizeOf } from '../core/values.ts'
+import { badValue, checkOptions, countOf, hasMethods, sizeOf } from '../core/values.ts'
 import type { CacheBackend, Lookup, TagBackend } from './backend.ts'
 import { decodeEntry, encodeEntry } from './codec.ts'
 import { type Member, type Schedule, TagIndex } from './tag-index.ts'
@@ -43,6 +43,8 @@ interface Known extends Member {
  */
 export function keyValue<B extends CacheBackend>(backend: B, options: KeyValueOptions = {}): TagBackend<IsSync<B>> {
   checkOptions('keyValue()', options, ['maxEntries', 'maxBodySize', 'time', 'schedule'])
+  if (!hasMethods(backend, ['get', 'set', 'delete']))
+    throw badValue('backend', backend, 'an object with get, set and delete')
   return new KeyValueBackend(backend, {
     maxEntries: countOf('maxEntries', options.maxEntries ?? 100_000),
     maxBodySize: sizeOf('maxBodySize', options.maxBodySize ?? '1mb'),

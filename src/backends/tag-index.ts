@@ -41,6 +41,7 @@ export class TagIndex<M extends Member> {
   readonly #schedule: Schedule
   #clock = 1
   #floor = 0
+  #clearedAt = 0
   #orders = 0
   #scheduled = false
 
@@ -57,8 +58,9 @@ export class TagIndex<M extends Member> {
     return this.#clock
   }
 
+  /** Everything carries the purge of everything, tags or not. */
   invalidatedAt(tags: readonly string[]): number {
-    let latest = 0
+    let latest = this.#clearedAt
     for (const tag of tags) latest = Math.max(latest, this.#nodes.get(tag)?.invalidatedAt ?? this.#floor)
     return latest
   }
@@ -94,6 +96,7 @@ export class TagIndex<M extends Member> {
   /** Forgets all members and tags; whatever was computed from before now is outdated. The caller drops the members. */
   clear(): void {
     this.#floor = ++this.#clock
+    this.#clearedAt = this.#clock
     this.#nodes.clear()
     this.#memberless.clear()
     this.#invalidated.clear()

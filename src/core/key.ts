@@ -37,14 +37,20 @@ export function encodeKey(parts: KeyParts): string {
 /** Reads a key that `encodeKey` wrote. Throws `ERR_TAGCACHE_KEY` for any other text. */
 export function decodeKey(key: string): KeyParts {
   const [, namespace, route, pairs, ends] = /^(?:([\w.-]+)\|)?([^?#|]*)(?:\?([^#]*))?(?:#(.*))?$/s.exec(key) ?? []
-  if (route === undefined) throw new TagcacheError('ERR_TAGCACHE_KEY', `${JSON.stringify(key)} is no request key.`)
+  if (route === undefined) throw noKey(key)
   const name = unescapeText(route)
-  return {
+  const parts = {
     ...(namespace === undefined ? {} : { namespace }),
     route: name,
     ...decodePairs(name, pairs === undefined ? [] : pairs.split('&')),
     ...decodeEnds(ends === undefined ? [] : ends.split('&')),
   }
+  if (encodeKey(parts) !== key) throw noKey(key)
+  return parts
+}
+
+function noKey(text: string): TagcacheError {
+  return new TagcacheError('ERR_TAGCACHE_KEY', `${JSON.stringify(text)} is no request key of this library.`)
 }
 
 const ENDS = ['method', 'host', 'path', 'custom', 'scope'] as const
@@ -132,10 +138,9 @@ function splitPair(pair: string): [name: string, value: string | undefined] {
  */
 export function normaliseQuery(query: string): string[] {
   if (query === '') return []
-  const parts = normaliseEscapes(query)
-    .split('&')
-    .filter((part) => part !== '')
-  return sortByRoot(parts)
+  const parts = query.split('&')
+  if (parts.length > MOST_COUNTED_PARTS) return parts.map(normaliseEscapes)
+  return sortByRoot(parts.filter((part) => part !== '').map(normaliseEscapes))
 }
 
 /** A raw path in normal form: `%41` is `A`, `%2f` is `%2F`. */
@@ -143,13 +148,16 @@ export function normalisePath(path: string): string {
   return path.includes('%') ? path.replace(/%[0-9a-f]{2}/gi, decodeUnreserved) : path
 }
 
-// Broken escapes are written `%%` and the (illegal) number sign `%~`, which no normal form has, so that they cannot be mistaken.
-function normaliseEscapes(query: string): string {
-  if (!/[%+#]/.test(query)) return query
-  return query.replace(/%[0-9a-f]{2}|[%+#]/gi, (match) => {
-    if (match === '+') return '%20'
+// A part that cannot be decoded is handed on raw by parsers, so it stays raw. Broken escapes are written `%%` and the (illegal)
+// number sign `%~`, which no normal form has, so that they cannot be mistaken.
+function normaliseEscapes(part: string): string {
+  if (!/[%+#]/.test(part)) return part
+  const isReadable = decodeText(part) !== undefined
+  return part.replace(/%[0-9a-f]{2}|[%+#]/gi, (match) => {
     if (match === '#') return '%~'
-    return match === '%' ? '%%' : decodeUnreserved(match)
+    if (match === '%') return '%%'
+    if (!isReadable) return match
+    return match === '+' ? '%20' : decodeUnreserved(match)
   })
 }
 
@@ -158,11 +166,11 @@ function decodeUnreserved(triple: string): string {
   return /[A-Za-z0-9\-._~]/.test(char) ? char : triple.toUpperCase()
 }
 
-// Parsers cut long queries by position (Express and node:querystring at 1000), so there the order of names counts.
-const MOST_SORTED_PARTS = 999
+// Parsers cut long queries by position (Express and node:querystring at 1000 parts, empty ones included), so there every part counts.
+const MOST_COUNTED_PARTS = 999
 
 function sortByRoot(parts: string[]): string[] {
-  if (parts.length < 2 || parts.length > MOST_SORTED_PARTS) return parts
+  if (parts.length < 2) return parts
   const roots = new Map<string, string>()
   for (const part of parts) {
     const root = rootOf(part)
@@ -179,10 +187,13 @@ function rootOf(part: string): string | undefined {
   return name.split(/[[.]/, 1)[0]
 }
 
-/** The name of a query part, decoded, for comparing it with the names that a route lists. */
-export function queryName(part: string): string {
-  const [name] = splitPair(part)
-  return decodeText(name) ?? name
+/**
+ * The parts of a normal query that a choice by name keeps. What a parser might read under another name, or cut by
+ * position, is kept in any case.
+ */
+export function chooseFromQuery(parts: readonly string[], isChosen: (name: string) => boolean): readonly string[] {
+  if (parts.length > MOST_COUNTED_PARTS) return parts
+  return parts.filter((part) => rootOf(part) === undefined || isChosen(decodeText(splitPair(part)[0])!))
 }
 
 /** What `route` and its parameters spell as a path; where it is not the request's path, the path belongs into the key. */
@@ -227,9 +238,7 @@ function escapeUnit(unit: string): string {
 
 function unescapeText(text: string): string {
   const plain = tryUnescape(text)
-  if (plain === undefined) {
-    throw new TagcacheError('ERR_TAGCACHE_KEY', `${JSON.stringify(text)} is no part of a request key.`)
-  }
+  if (plain === undefined) throw noKey(text)
   return plain
 }
 

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { TagcacheError } from '../errors.ts'
 
 type TypeOf<T extends string> = string extends T ? string : T extends `${infer Type}:${string}` ? Type : T
@@ -65,14 +66,5 @@ function checkName(name: string): string {
 }
 
 function refuse(tag: unknown, rule: string): TagcacheError {
-  const shown = typeof tag === 'string' ? JSON.stringify(tag.slice(0, 60)) : describe(tag)
-  return new TagcacheError('ERR_TAGCACHE_TAG', `Tag ${shown} is refused: ${rule}.`)
-}
-
-function describe(value: unknown): string {
-  try {
-    return (JSON.stringify(value) ?? String(value)).slice(0, 60)
-  } catch {
-    return typeof value
-  }
+  return new TagcacheError('ERR_TAGCACHE_TAG', `Tag ${inspect(tag, { depth: 1 }).slice(0, 80)} is refused: ${rule}.`)
 }

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import bytes from 'bytes'
 import ms from 'ms'
 import { TagcacheError } from '../errors.ts'
@@ -55,6 +56,15 @@ export function sizeOf(option: string, value: number | string): number {
   return Math.floor(size)
 }
 
+/** Whether a value has all these methods. */
+export function hasMethods(value: unknown, names: readonly string[]): boolean {
+  return (
+    value !== null &&
+    value !== undefined &&
+    names.every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
+  )
+}
+
 /** A positive whole number. Throws `ERR_TAGCACHE_OPTION_VALUE`. */
 export function countOf(option: string, value: number): number {
   if (!Number.isSafeInteger(value) || value < 1) throw badValue(option, value, 'a positive whole number')
@@ -72,8 +82,7 @@ export function badValue(
 }
 
 function show(value: unknown): string {
-  if (typeof value === 'number' || typeof value === 'function' || value === undefined) return String(value).slice(0, 60)
-  return JSON.stringify(value)?.slice(0, 60) ?? typeof value
+  return inspect(value, { depth: 1, breakLength: Number.POSITIVE_INFINITY }).slice(0, 80)
 }
 
 // Levenshtein's distance, for naming the option that was meant.

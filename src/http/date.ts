@@ -34,10 +34,11 @@ function utc(year: number, monthName: string, dayText: string, time: readonly st
   const month = MONTHS.indexOf(monthName.toLowerCase())
   const [hour, minute, second] = time.map(Number) as [number, number, number]
   const day = Number(dayText)
-  const date = new Date(Date.UTC(year, month, day, hour, minute, second))
-  if (year < 100) date.setUTCFullYear(year, month, day)
-  const exists = month !== -1 && date.getUTCMonth() === month && hour < 24 && minute < 60 && second <= 60
-  return exists ? date.getTime() : undefined
+  // Date.UTC would read a year below 100 as one of the last century.
+  const midnight = new Date(0).setUTCFullYear(year, month, day)
+  const exists = month !== -1 && new Date(midnight).getUTCMonth() === month && day > 0
+  if (!exists || hour > 23 || minute > 59 || second > 60) return undefined
+  return midnight + ((hour * 60 + minute) * 60 + second) * 1000
 }
 
 let lastSecond = Number.NaN

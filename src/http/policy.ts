@@ -54,7 +54,7 @@ export function judgeStorage(head: ResponseHead, policy: StoragePolicy, now: num
   const reason = forbidden(head, control)
   if (reason) return { storable: false, reason }
   if (vary === '*') return { storable: false, reason: 'vary' }
-  if (!policy.statuses.has(status) && explicit === undefined) return { storable: false, reason: 'status' }
+  if (!policy.statuses.has(status) && !explicit) return { storable: false, reason: 'status' }
   const initialAge = (parseSeconds(firstAge(fields)) ?? 0) * 1000
   const lifetime = policy.ttl ?? (explicit ?? policy.defaultTtl) - initialAge
   if (lifetime <= 0) return { storable: false, reason: 'expired' }

@@ -53,7 +53,11 @@ class Recorder implements Recording {
   #whole: Buffer | undefined
   #isMuted = false
   #isEnding = false
+  #isTooLarge = false
+  /** Nothing is recorded any more. */
   #isOver = false
+  /** Somebody else answers for the response now. */
+  #isSilent = false
 
   constructor(cache: Cache, run: Run, req: IncomingMessage, res: ServerResponse) {
     this.#cache = cache
@@ -65,7 +69,7 @@ class Recorder implements Recording {
 
   begin(): void {
     if (!this.#run.isGrounded) this.#takeConditions()
-    interceptHead(this.#res, (head) => (this.#isOver ? undefined : this.#meetHead(head)))
+    interceptHead(this.#res, (head) => (this.#isSilent ? undefined : this.#meetHead(head)))
     this.#interceptWrite()
     this.#interceptEnd()
     this.#interceptTrailers()
@@ -73,15 +77,19 @@ class Recorder implements Recording {
   }
 
   stepBack(): void {
-    this.#isOver = true
-    this.#putConditionsBack()
+    this.#fallSilent()
     this.#cache.release(this.#run)
   }
 
   handOver(): Beginning {
+    this.#fallSilent()
+    return { outer: this.#outer, conditions: this.#conditions }
+  }
+
+  #fallSilent(): void {
+    this.#isSilent = true
     this.#isOver = true
     this.#putConditionsBack()
-    return { outer: this.#outer, conditions: this.#conditions }
   }
 
   // ——— The client's conditions ———
@@ -115,6 +123,7 @@ class Recorder implements Recording {
   }
 
   #decide(head: Head, { fields, outerCacheControl }: InnerFields): Decision {
+    if (this.#isTooLarge) return this.#cache.decline(this.#run, 'too-large')
     const decision = this.#cache.decide(this.#run, {
       status: head.status,
       fields,
@@ -148,7 +157,7 @@ class Recorder implements Recording {
     const res = this.#res
     const original = res.write
     res.write = ((...args: unknown[]): boolean => {
-      if (this.#isOver || this.#isEnding) return Reflect.apply(original, res, args)
+      if (this.#isSilent || this.#isEnding) return Reflect.apply(original, res, args)
       // Whether the client gets this body at all is known with the head.
       if (this.#conditions && !res.headersSent && !res.destroyed) res.writeHead(res.statusCode)
       if (!res.writableEnded) this.#record(args[0], args[1])
@@ -163,7 +172,7 @@ class Recorder implements Recording {
     const res = this.#res
     const original = res.end
     res.end = ((...args: unknown[]): ServerResponse => {
-      if (this.#isOver || this.#isEnding || res.writableEnded) return Reflect.apply(original, res, args)
+      if (this.#isSilent || this.#isEnding || res.writableEnded) return Reflect.apply(original, res, args)
       this.#isEnding = true
       const isCut = res.destroyed || res.socket?.destroyed === true
       if (typeof args[0] !== 'function') this.#recordLast(args[0], args[1])
@@ -180,12 +189,19 @@ class Recorder implements Recording {
     } catch (error) {
       const isOurs = this.#isMuted && (error as NodeJS.ErrnoException).code === 'ERR_HTTP_BODY_NOT_ALLOWED'
       if (!isOurs) {
-        this.#isEnding = false
-        this.#giveUp('failed')
+        this.#beginAgain()
         throw error
       }
       Reflect.apply(end, this.#res, [])
     }
+  }
+
+  // Node has refused what it was given; an error handler will answer now.
+  #beginAgain(): void {
+    this.#isEnding = false
+    this.#whole = undefined
+    this.#chunks.length = 0
+    this.#size = 0
   }
 
   #recordLast(chunk: unknown, encoding: unknown): void {
@@ -204,6 +220,7 @@ class Recorder implements Recording {
       this.#chunks.push(bytes)
       return
     }
+    this.#isTooLarge = true
     this.#cache.decline(this.#run, 'too-large')
     this.#giveUp('too-large')
   }
@@ -221,11 +238,12 @@ class Recorder implements Recording {
   // ——— The end ———
 
   #land(): void {
-    if (this.#isOver || !this.#decision || !this.#head || !this.#inner) return this.#giveUp('aborted')
+    if (!this.#decision || !this.#head || !this.#inner) return this.#giveUp('aborted')
     if (!this.#decision.store) return this.#giveUp(this.#decision.reason)
     const declared = firstLine(this.#inner.fields, 'content-length')
     const hasBody = this.#head.status !== 204
     if (hasBody && declared !== undefined && Number(declared) !== this.#size) return this.#giveUp('length-mismatch')
+    if (this.#isOver) return
     this.#isOver = true
     void this.#cache.land(this.#run, this.#decision, this.#response(this.#head, this.#inner, hasBody))
   }

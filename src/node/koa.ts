@@ -82,7 +82,7 @@ class ContextRecorder {
       this.#cache.abandon(this.#run, decision.reason)
       return this.#answerCondition()
     }
-    const body = await bodyOf(this.#ctx)
+    const body = await bodyOf(this.#ctx).catch(() => undefined)
     if (body === undefined) return this.#cache.abandon(this.#run, 'body')
     if (Buffer.isBuffer(body)) return this.#keep(decision, body)
     this.#tell(undefined)
@@ -214,7 +214,7 @@ function headersOf(res: ServerResponse): { name: string; value: string | string[
   return namesSet(res).map((name) => ({ name, value: textOf(res.getHeader(name)) }))
 }
 
-/** The body as Koa will write it: bytes, or a stream of them; undefined where that cannot be told. */
+/** The body as Koa will write it: bytes, or a stream of them; undefined where that cannot be told. Rejects where it cannot be read. */
 async function bodyOf(ctx: KoaLike): Promise<Buffer | Readable | undefined> {
   const { body } = ctx
   if (body === null) return Buffer.alloc(0)

@@ -1,0 +1,3 @@
+export { type BackendContractOptions, backendContract } from './backend-contract.ts'
+export { type CacheBackendContractOptions, cacheBackendContract } from './cache-backend-contract.ts'
+export type { DeclareTest, GroupTests } from './runner.ts'
