@@ -217,11 +217,6 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.#emit({ type: 'trace', ...trace })
   }
 
-  /** @internal Tells of a fault that cost a request its hit. */
-  fault(operation: string, error: unknown): void {
-    this.#emit({ type: 'fault', operation, error })
-  }
-
   /** @internal Adds tags to a run. Throws `ERR_TAGCACHE_TAG`. */
   addTags(run: Run, tags: TagList): void {
     for (const name of namesCarried(tags)) run.tags.add(this.#tagKey(name))
@@ -231,6 +226,12 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   refine(run: Run, route: ResolvedRoute): void {
     run.route = route
     this.#expectTags(run)
+  }
+
+  /** @internal A purge after a write: of those tags, or of everything. A closed cache has nothing left to purge. */
+  purge(tags: TagList | 'everything'): MaybePromise<void> {
+    if (this.#isClosed) return
+    return tags === 'everything' ? this.#clear() : this.#invalidate(namesPurged(tags))
   }
 
   /** @internal The time that counts for this cache, in epoch milliseconds. */
@@ -328,13 +329,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   /** Purges every response that carries any of the tags, stored or still being computed. Throws `ERR_TAGCACHE_TAG`. */
   invalidateTags(tags: TagList<T>): Answer<Sync, void> {
     this.#checkOpen()
-    const names = namesPurged(tags as TagList)
-    if (names.length === 0) return this.#answer(undefined as void)
-    return this.#answer(
-      chain(this.#guard.invalidate(names.map((name) => this.#tagKey(name))), () =>
-        this.#emit({ type: 'invalidation', tags: names }),
-      ),
-    )
+    return this.#answer(this.#invalidate(namesPurged(tags as TagList)))
   }
 
   /** Forgets the response for one request; answers whether there was one. A computation of it goes on, and may be stored. */
@@ -346,7 +341,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   /** Purges everything, stored or still being computed. */
   clear(): Answer<Sync, void> {
     this.#checkOpen()
-    return this.#answer(chain(this.#guard.clear(), () => this.#emit({ type: 'clear' })))
+    return this.#answer(this.#clear())
   }
 
   /** Has `listener` told every event, or those of one type. Returns the way to end that. */
@@ -527,6 +522,16 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       if (valid) return showEntry(valid.entry!, now)
       return found && found.length === limit ? this.#newestWith(tag, limit * 8) : undefined
     })
+  }
+
+  #invalidate(names: readonly string[]): MaybePromise<void> {
+    if (names.length === 0) return
+    const taken = this.#guard.invalidate(names.map((name) => this.#tagKey(name)))
+    return chain(taken, () => this.#emit({ type: 'invalidation', tags: names }))
+  }
+
+  #clear(): MaybePromise<void> {
+    return chain(this.#guard.clear(), () => this.#emit({ type: 'clear' }))
   }
 
   #tagKey(name: string): string {

@@ -99,7 +99,7 @@ function purgingHandler(
   return async function invalidates(ctx, next) {
     const settle: (status: number) => MaybePromise<void> = purgeOnAnswer(cache, purge, ctx.res, [ctx])
     await next()
-    if (ctx.respond !== false && !ctx.res.headersSent) await settle(ctx.status)
+    if (ctx.respond !== false || ctx.res.headersSent) await settle(ctx.status)
   }
 }
 

@@ -63,3 +63,49 @@ export function ageOf(entry: Entry, now: number): number {
 export function freshFor(entry: Entry, now: number): number {
   return entry.lifetime - Math.max(0, now - entry.time)
 }
+
+/** Whether this is an entry that can be answered with; a backend may have handed out anything. */
+export function isSound(entry: unknown): entry is Entry {
+  if (!isObject(entry)) return false
+  const { key, tags, stamp, time, initialAge, lifetime, cost, response } = entry
+  return (
+    typeof key === 'string' &&
+    isTexts(tags) &&
+    [stamp, time, initialAge, lifetime, cost].every(isNumber) &&
+    isSoundResponse(response)
+  )
+}
+
+function isSoundResponse(response: unknown): boolean {
+  if (!isObject(response)) return false
+  const { status, statusMessage, headers, removed, body, trailers } = response
+  const isFinal = Number.isInteger(status) && Number(status) >= 200 && Number(status) <= 999
+  const isText = typeof statusMessage === 'string' && FIELD_VALUE.test(statusMessage)
+  return isFinal && isText && isFields(headers) && isTexts(removed) && isFields(trailers) && body instanceof Uint8Array
+}
+
+// RFC 9110, 5.1 and 5.5.
+const FIELD_NAME = /^[\w!#$%&'*+\-.^`|~]+$/
+const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+
+function isFields(fields: unknown): boolean {
+  return Array.isArray(fields) && fields.every(isField)
+}
+
+function isField(field: unknown): boolean {
+  if (!isObject(field) || typeof field.name !== 'string' || !FIELD_NAME.test(field.name)) return false
+  const lines = Array.isArray(field.value) ? field.value : [field.value]
+  return lines.every((line) => typeof line === 'string' && FIELD_VALUE.test(line))
+}
+
+function isTexts(values: unknown): boolean {
+  return Array.isArray(values) && values.every((value) => typeof value === 'string')
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === 'number' && !Number.isNaN(value)
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === 'object'
+}

@@ -3,15 +3,20 @@ export type Fields = Readonly<Record<string, string | number | readonly string[]
 
 /** All lines of a field as one value, joined as RFC 9110, 5.2 allows. */
 export function combined(fields: Fields, name: string): string | undefined {
-  const value = fields[name]
+  const value = own(fields, name)
   if (value === undefined) return undefined
   return Array.isArray(value) ? value.join(', ') : String(value)
 }
 
 /** The first line of a field. */
 export function firstLine(fields: Fields, name: string): string | undefined {
-  const value = fields[name]
+  const value = own(fields, name)
   return Array.isArray(value) ? value[0] : combined(fields, name)
+}
+
+// Anybody may name a field `constructor`.
+function own(fields: Fields, name: string): Fields[string] {
+  return Object.hasOwn(fields, name) ? fields[name] : undefined
 }
 
 /** The members of a comma-separated list field in which no member is quoted (RFC 9110, 5.6.1). */

@@ -15,13 +15,13 @@ export function mergeNames(some: readonly string[], others: readonly string[]): 
 
 /** The request's values of those fields, credentials as digests; an absent field matches an absent one alone (RFC 9111, 4.1). */
 export function varyValues(names: readonly string[], request: Fields): [name: string, value: string | undefined][] {
-  return names.map((name) => [name, valueOf(name, combined(request, name))])
+  return names.map((name) => [name, shownValue(name, combined(request, name))])
 }
 
 const CREDENTIALS = new Set(['authorization', 'cookie', 'proxy-authorization'])
 
 // Keys are shown in events and kept in backends, where no credential belongs.
-function valueOf(name: string, value: string | undefined): string | undefined {
+function shownValue(name: string, value: string | undefined): string | undefined {
   if (value === undefined || !CREDENTIALS.has(name)) return value
   return createHash('sha256').update(value).digest('base64url')
 }

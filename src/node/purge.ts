@@ -46,12 +46,12 @@ function isWanted(cache: Cache, when: (...args: never) => boolean, args: readonl
 function purge(cache: Cache, tags: PurgeTags<never>, args: readonly unknown[]): MaybePromise<void> {
   const everything = (error: unknown) => {
     cache.warn('TAGCACHE_PURGE_TAGS_FAILED', undefined, error)
-    return cache.clear()
+    return cache.purge('everything')
   }
   try {
     const given = typeof tags === 'function' ? tags(...(args as never)) : tags
-    if (!isPromise(given)) return cache.invalidateTags(given)
-    return given.then((list) => cache.invalidateTags(list)).catch(everything)
+    if (!isPromise(given)) return cache.purge(given)
+    return given.then((list) => cache.purge(list)).catch(everything)
   } catch (error) {
     return everything(error)
   }
@@ -67,15 +67,13 @@ export function purgeOnAnswer(
   res: ServerResponse,
   args: readonly unknown[],
 ): (status: number) => MaybePromise<void> {
-  if (res.headersSent) {
-    cache.warn('TAGCACHE_INVALIDATES_TOO_LATE')
-    return () => purge.run(args)
-  }
+  const isLate = res.headersSent
+  if (isLate) cache.warn('TAGCACHE_INVALIDATES_TOO_LATE')
   let pending: MaybePromise<void> | undefined
-  let hasBegun = false
+  let hasBegun = isLate
   const settle = (status: number) => {
     hasBegun = true
-    res.statusCode = status
+    if (!isLate) res.statusCode = status
     if (purge.isDue(args, status)) pending = chain(pending, () => purge.run(args))
     return pending
   }
@@ -88,7 +86,7 @@ export function purgeOnAnswer(
   holdEnd(res, () => (hasBegun && !res.headersSent ? pending : settle(res.statusCode)))
   // The write may have happened although nobody is left to be told.
   res.once('close', () => {
-    if (!hasBegun) void settle(res.statusCode)
+    if (!hasBegun || isLate) void settle(res.statusCode)
   })
   return settle
 }

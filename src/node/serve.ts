@@ -76,7 +76,7 @@ export function visitOf({ req, args, target }: Passage, route: ResolvedRoute): V
 function act(passage: Passage, finding: Finding, proceed: () => void): void {
   const { cache, req, res } = passage
   if (finding.kind === 'hit') {
-    if (!tryReplay(passage, finding)) proceed()
+    replay(req, res, finding.entry, finding)
   } else if (finding.kind === 'pass') {
     announce(passage, finding)
     proceed()
@@ -86,22 +86,6 @@ function act(passage: Passage, finding: Finding, proceed: () => void): void {
   } else {
     setLayer(cache, res, { run: finding.run, recording: capture(cache, finding.run, req, res), isSilent: false })
     proceed()
-  }
-}
-
-// An entry that node:http refuses to send was damaged in the backend: then the handler answers.
-function tryReplay({ cache, req, res }: Passage, hit: Finding & { kind: 'hit' }): boolean {
-  const outer = res.getHeaders()
-  try {
-    replay(req, res, hit.entry, hit)
-    return true
-  } catch (error) {
-    cache.fault('replay', error)
-    if (res.headersSent) return true
-    for (const name of res.getHeaderNames()) res.removeHeader(name)
-    for (const [name, value] of Object.entries(outer)) if (value !== undefined) res.setHeader(name, value)
-    res.statusCode = 200
-    return false
   }
 }
 
