@@ -21,6 +21,7 @@ import {
   type RouteOptions,
   resolveCache,
   resolveRoute,
+  type TagSource,
 } from './options.ts'
 import {
   type CachedResponse,
@@ -30,7 +31,7 @@ import {
   type ResponseInit,
   showEntry,
 } from './programmatic.ts'
-import { admit, forbidsStoring, routeName, type Visit, variantKey } from './visit.ts'
+import { admit, type Call, forbidsStoring, routeName, type Visit, variantKey } from './visit.ts'
 
 /** A value over a synchronous backend, a promise over an asynchronous one. */
 export type Answer<Sync extends boolean, V> = Sync extends true ? V : Promise<V>
@@ -59,6 +60,8 @@ export interface Run {
   readonly startedAt: number
   readonly forward: Forward
   flight: Flight<Run, Waiting, Entry> | undefined
+  /** What will say the tags when the response is known, each where it stands. */
+  readonly tagSources: BoundTags[]
   /** Tags, as the backend knows them. */
   readonly tags: Set<string>
   /** Tags that the response will probably have, for those who come while it is computed. */
@@ -70,6 +73,13 @@ export interface Run {
   ttl: number | undefined
   isSkipped: boolean
   isOver: boolean
+  /** The handler has changed its mind after its answer was stored, or while it is on its way into the store. */
+  isRetracted: boolean
+}
+
+interface BoundTags {
+  readonly source: TagSource
+  readonly call: Call
 }
 
 interface Waiting {
@@ -91,8 +101,8 @@ export type Decision =
     }
   | { readonly store: false; readonly reason: string; readonly cacheStatus: string }
 
-// The Vary names of so many request keys are remembered; where they are forgotten, a request misses once.
-const MOST_VARYING_KEYS = 10_000
+// The Vary names of so many request keys are remembered, and so many characters of them; where they are forgotten, a request misses once.
+const VARYING_KEYS = { max: 10_000, maxSize: 2_000_000, sizeCalculation: (_: unknown, key: string) => key.length + 100 }
 
 const namespaces = new WeakMap<TagBackend, Set<string>>()
 
@@ -105,7 +115,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   readonly #guard: Guard
   readonly #options: ResolvedCache
   readonly #flights: Flights<Run, Waiting, Entry>
-  readonly #varying = new LRUCache<string, readonly string[]>({ max: MOST_VARYING_KEYS })
+  readonly #varying = new LRUCache<string, readonly string[]>(VARYING_KEYS)
   readonly #listeners = new Map<CacheListener, CacheEvent['type'] | undefined>()
   readonly #counters = new Counters()
   readonly #warned = new Set<string>()
@@ -153,14 +163,16 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       const state = judgeEntry(found, key, now)
       if (state === 'fresh') return this.#hit(visit, found.entry!, now, false)
       const forward = state === 'stale' ? 'stale' : key === primary ? 'uri-miss' : 'vary-miss'
-      return this.#compute({ visit, parts, primary, key, stamp: found.clock }, forward, onWait)
+      // Layers below may change the request's fields: what varies is what the client has sent.
+      const asSent = { ...visit, headers: { ...visit.headers } }
+      return this.#compute({ visit: asSent, parts, primary, key, stamp: found.clock }, forward, onWait)
     })
   }
 
   /** @internal Judges a run's response when its head is known. What is of no use to others lets them go at once. */
   decide(run: Run, head: ResponseHead): Decision {
-    const { defaultTtl } = this.#options
-    const policy = { ttl: run.ttl ?? run.route.ttl, defaultTtl, statuses: run.route.statuses }
+    const { ttl: routeTtl, statuses } = run.route
+    const policy = { ownTtl: run.ttl, routeTtl, defaultTtl: this.#options.defaultTtl, statuses }
     const storability = judgeStorage(head, policy, this.now())
     const reason = run.isSkipped ? 'skip' : storability.storable ? this.#collectTags(run) : storability.reason
     if (reason !== undefined || !storability.storable) return this.decline(run, reason ?? 'skip')
@@ -189,6 +201,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.#flights.clear(run.key)
     run.isOver = true
     return chain(this.#guard.store(entry, entry.lifetime), (stored) => {
+      if (run.isRetracted) void this.#guard.delete(entry.key)
       if (stored) this.#trace(run, { stored, cost: entry.cost, ttl: entry.lifetime })
       else void chain(this.#whyNotKept(entry), (reason) => this.#trace(run, { stored, reason }))
       return this.#serveWaiters(run, entry)
@@ -222,8 +235,15 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     for (const name of namesCarried(tags)) run.tags.add(this.#tagKey(name))
   }
 
+  /** @internal What the handler says of its response came too late: nothing of the run is kept. */
+  retract(run: Run): void {
+    run.isRetracted = true
+    void this.#guard.delete(this.#fullKey(run.visit, run.parts, run.primary))
+  }
+
   /** @internal Lets an inner layer's options count for a run that an outer one began. */
-  refine(run: Run, route: ResolvedRoute): void {
+  refine(run: Run, route: ResolvedRoute, call: Call): void {
+    run.tagSources.push(...route.tags.slice(run.route.tags.length).map((source) => ({ source, call })))
     run.route = route
     this.#expectTags(run)
   }
@@ -237,6 +257,11 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   /** @internal The time that counts for this cache, in epoch milliseconds. */
   now(): number {
     return this.#options.time.now()
+  }
+
+  /** @internal Calls `run` once, in so many milliseconds; what it returns calls that off. */
+  after(milliseconds: number, run: () => void): () => void {
+    return this.#options.time.after(milliseconds, run)
   }
 
   /** @internal */
@@ -434,6 +459,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       stamp,
       startedAt: this.now(),
       forward,
+      tagSources: visit.route.tags.map((source) => ({ source, call: visit.call })),
       tags: new Set(),
       expectedTags: new Set(),
       flight: undefined,
@@ -442,6 +468,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       ttl: undefined,
       isSkipped: false,
       isOver: false,
+      isRetracted: false,
     }
   }
 
@@ -453,8 +480,9 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   }
 
   #askTags(run: Run): string[] {
-    return run.route.tags.flatMap((source) => {
-      const tags = typeof source === 'function' ? source(...(run.visit.args as never)) : source
+    return run.tagSources.flatMap(({ source, call }) => {
+      const tags = typeof source === 'function' ? (call(source) as TagList) : source
+      if (tags instanceof Promise) tags.catch(() => {})
       return namesCarried(tags).map((name) => this.#tagKey(name))
     })
   }

@@ -40,6 +40,8 @@ const WARNINGS = {
     'The `tags` of a cached() threw or gave something that is no tag, so the response was not stored.',
   TAGCACHE_CONTROL_FAILED:
     'tag() or ttl() was called in a handler with something that is no tag or no time to live, so the response was not stored.',
+  TAGCACHE_CONTROL_TOO_LATE:
+    'tag(), skip() or ttl() was called after the handler had answered. The response is not kept; call it before.',
   TAGCACHE_PURGE_TAGS_FAILED:
     'The tags of an invalidates() threw or gave something that is no tag. What the write made wrong is unknown, so everything was purged.',
   TAGCACHE_OPTION_FAILED:
@@ -47,7 +49,7 @@ const WARNINGS = {
   TAGCACHE_SCOPE_UNDEFINED:
     'A `scope` function gave no principal, so the request bypassed the cache. Return a non-empty string or number for whoever may share the response.',
   TAGCACHE_LISTENER_FAILED:
-    'A listener given to cache.on() threw. The request that it was told about was not affected.',
+    'A listener given to cache.on() threw, and is not called any more. The request that it was told about was not affected.',
 } as const
 
 /** The stable codes of the warnings that this library gives when it sees itself misused. */

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { chooseFromQuery, encodeKey, type KeyParts, normalisePath, normaliseQuery, spellPath } from './core/key.ts'
 import type { WarningCode } from './errors.ts'
 import type { Forward } from './http/cache-status.ts'
@@ -7,10 +8,14 @@ import type { ResolvedRoute, Selection } from './options.ts'
 
 /** Where a request goes, as the framework tells it. */
 export interface Target {
-  /** The mounted route pattern; undefined where the cache stands before routing. */
+  /** The mounted route pattern; undefined where the cache does not stand on a route. */
   readonly pattern: string | undefined
+  /** Where the route is mounted, as the client sent it. */
+  readonly mount: string
   /** The path as the client sent it, mount point included, without the query. */
   readonly path: string
+  /** What the client sent, where a layer above has rewritten it since. */
+  readonly original?: string
   readonly params: Readonly<Record<string, unknown>>
   /** The raw query, without the question mark. */
   readonly query: string
@@ -20,14 +25,16 @@ export interface Target {
   readonly methods?: readonly string[]
 }
 
+/** Calls a function among the options with what it is made for: the request as it was where the option stands. */
+export type Call = (option: (...args: never) => unknown) => unknown
+
 /** One request, as the cache sees it. */
 export interface Visit {
   readonly method: string
   readonly headers: Fields
   readonly target: Target
   readonly route: ResolvedRoute
-  /** What the functions among the options are called with. */
-  readonly args: readonly unknown[]
+  readonly call: Call
 }
 
 /** Told about options that do not work. */
@@ -42,25 +49,19 @@ export type Admission =
 export function routeName({ route, target, method }: Visit): string {
   if (route.name !== undefined) return route.name
   const verb = method === 'HEAD' ? 'GET' : method
-  return `${verb} ${target.pattern ?? normalisePath(target.path)}`
+  return `${verb} ${target.pattern ?? target.path}`
 }
 
 /** Decides whether the cache may answer this request and store its response. */
 export function admit(visit: Visit, namespace: string | undefined, warn: Warn): Admission {
-  const { route, headers, args, method } = visit
   try {
-    if (!ask(route.enabled, args)) return refuse('bypass', 'disabled')
-    if (!route.methods.has(method)) return refuse('method', 'method')
-    const reason = unsuited(headers, route)
-    if (reason) return refuse('bypass', reason)
+    const reason = exclusion(visit)
+    if (reason) return refuse(reason === 'method' ? 'method' : 'bypass', reason)
     const principal = principalOf(visit, warn)
-    if (principal === null) return refuse('bypass', route.scope === undefined ? 'credentials' : 'scope')
-    const custom = route.key === undefined ? undefined : ask(route.key, args)
-    if (route.key !== undefined && typeof custom !== 'string') return refuse('bypass', 'key')
-    const parts = {
-      ...partsOf(visit, principal, custom as string | undefined),
-      ...(namespace === undefined ? {} : { namespace }),
-    }
+    if (principal === null) return refuse('bypass', visit.route.scope === undefined ? 'credentials' : 'scope')
+    const custom = customKey(visit)
+    if (custom === null) return refuse('bypass', 'key')
+    const parts = { ...(namespace === undefined ? {} : { namespace }), ...partsOf(visit, principal, custom) }
     return { admitted: true, parts, primary: encodeKey(parts) }
   } catch (error) {
     warn('TAGCACHE_OPTION_FAILED', routeName(visit), error)
@@ -82,12 +83,21 @@ function refuse(forward: Forward, reason: string): Admission {
   return { admitted: false, forward, reason }
 }
 
-function ask(option: unknown, args: readonly unknown[]): unknown {
-  return typeof option === 'function' ? option(...args) : option
+/** What an option says, or its function. Throws where that is not of the type that it has to be: a promise, say. */
+function ask<V>(visit: Visit, option: unknown, isAnswer: (answer: unknown) => answer is V): V {
+  const answer = typeof option === 'function' ? visit.call(option as (...args: never) => unknown) : option
+  if (isAnswer(answer)) return answer
+  ignoreRejection(answer)
+  throw new TypeError(`An option's function gave ${inspect(answer, { depth: 0 })}, which it cannot mean.`)
 }
 
-// A part of the body, a state of the resource, a body of the request: none of them is in the key.
-function unsuited(headers: Fields, route: ResolvedRoute): string | undefined {
+function exclusion(visit: Visit): string | undefined {
+  const { route, method, headers, target } = visit
+  if (!ask(visit, route.enabled, isBoolean)) return 'disabled'
+  if (!route.methods.has(method)) return 'method'
+  // No client sends a number sign, and those who do are read differently by everybody.
+  if (target.path.includes('#') || target.query.includes('#')) return 'fragment'
+  // A part of the body, a state of the resource, a body of the request: none of them is in the key.
   if (headers.range !== undefined) return 'range'
   if (headers['if-match'] !== undefined || headers['if-unmodified-since'] !== undefined) return 'precondition'
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
@@ -101,58 +111,100 @@ function principalOf(visit: Visit, warn: Warn): string | undefined | null {
   if (scope === undefined) {
     return visit.headers.authorization !== undefined || visit.headers.cookie !== undefined ? null : undefined
   }
-  const principal = ask(scope, visit.args)
+  const principal = ask(visit, scope, isAnything)
   if ((typeof principal === 'string' && principal !== '') || Number.isFinite(principal)) return String(principal)
+  ignoreRejection(principal)
   warn('TAGCACHE_SCOPE_UNDEFINED', routeName(visit))
   return null
 }
 
+// Null: the route's own key function has none for this request; undefined: there is no such function.
+function customKey(visit: Visit): string | undefined | null {
+  const { key } = visit.route
+  return key === undefined ? undefined : (ask(visit, key, isOptionalText) ?? null)
+}
+
 function partsOf(visit: Visit, scope: string | undefined, custom: string | undefined): KeyParts {
   const { route, target, method, headers } = visit
-  const params = custom === undefined ? selectParams(target.params, route.params) : []
-  const host =
-    route.host === true ? target.host : route.host === false ? undefined : String(ask(route.host, visit.args))
-  const path = pathPart(visit, params)
+  const host = hostPart(visit)
+  const path = custom === undefined ? pathPart(visit) : undefined
+  const { original } = target
   return {
     route: routeName(visit),
-    params,
+    params: custom === undefined ? selectParams(target.params, route.params) : [],
     query: custom === undefined ? selectQuery(target.query, route.query) : [],
     ...(method === 'GET' || method === 'HEAD' ? {} : { method }),
     ...(host === undefined ? {} : { host }),
+    ...(original === undefined || custom !== undefined ? {} : { original }),
     ...(path === undefined ? {} : { path }),
     ...(custom === undefined ? {} : { custom }),
     ...(scope === undefined ? {} : { scope }),
-    vary: varyValues(mergeNames(route.vary, unkeyedInputs(headers, route)), headers),
+    vary: varyPart(route, headers),
   }
 }
 
-// Route and parameters say which path it was, but for patterns that match several: `/a(b)?c`, other case, a trailing slash.
-function pathPart({ route, target }: Visit, params: KeyParts['params']): string | undefined {
-  if (route.key !== undefined) return undefined
-  const path = normalisePath(target.path)
-  if (target.pattern === undefined) return route.name === undefined ? undefined : path
-  if (route.name !== undefined || route.params !== true) return undefined
-  return spellPath(target.pattern, params) === path ? undefined : path
+function hostPart(visit: Visit): string | undefined {
+  const { host } = visit.route
+  if (host === false) return undefined
+  return host === true ? visit.target.host : ask(visit, host, isText)
 }
 
-/** Request fields that handlers and frameworks read where the request came from; a visitor can send any of them. */
-const UNKEYED_INPUTS = [
+// Route and parameters say which path it was, but for patterns that match several: `/a(b)?c`, other case, a trailing slash.
+// A name says it in their place, but not where the route is mounted.
+function pathPart({ route, target }: Visit): string | undefined {
+  const { pattern, path, mount, params } = target
+  if (pattern === undefined) return route.name === undefined ? undefined : path
+  if (route.name !== undefined) return mount === '' ? undefined : mount
+  return spellPath(pattern, selectParams(params, true)) === normalisePath(path) ? undefined : path
+}
+
+function ignoreRejection(value: unknown): void {
+  if (value instanceof Promise) value.catch(() => {})
+}
+
+function isBoolean(value: unknown): value is boolean {
+  return typeof value === 'boolean'
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string'
+}
+
+function isOptionalText(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === 'string'
+}
+
+function isAnything(_value: unknown): _value is unknown {
+  return true
+}
+
+/** Request fields by which a visitor can say another host than the one he asks. */
+const HOST_INPUTS = [
   'x-forwarded-host',
   'x-forwarded-port',
-  'x-forwarded-prefix',
   'x-forwarded-proto',
   'x-forwarded-scheme',
   'x-forwarded-server',
   'x-host',
-  'x-http-method-override',
   'x-original-host',
-  'x-original-url',
-  'x-rewrite-url',
 ]
 
-function unkeyedInputs(headers: Fields, route: ResolvedRoute): readonly string[] {
-  if (route.host === false) return []
-  return UNKEYED_INPUTS.filter((name) => headers[name] !== undefined)
+/** Request fields by which he can say another path or method. */
+const PATH_INPUTS = ['x-forwarded-prefix', 'x-http-method-override', 'x-original-url', 'x-rewrite-url']
+
+// Handlers and frameworks read those, whoever sent them: so they are in the key wherever they are present.
+function varyPart(route: ResolvedRoute, headers: Fields): KeyParts['vary'] {
+  const inputs = route.host === true ? [...HOST_INPUTS, ...PATH_INPUTS] : PATH_INPUTS
+  const present = inputs.filter((name) => headers[name] !== undefined)
+  const values = varyValues(mergeNames(route.vary, present), headers)
+  const forwarded = route.host === true ? forwardedHost(headers) : ''
+  return forwarded === '' ? values : [...values, ['forwarded', forwarded] as const].sort(([a], [b]) => (a < b ? -1 : 1))
+}
+
+// Of Forwarded (RFC 7239) what says host and scheme; the rest is the client's address, which is everybody's own.
+function forwardedHost(headers: Fields): string {
+  const value = headers.forwarded === undefined ? '' : combined(headers, 'forwarded')!
+  return (value.match(/\b(?:host|proto)\s*=\s*("[^"]*"|[^;,\s]*)/gi) ?? []).join(';')
 }
 
 /** Parameters as they go into a key: texts, lists of texts; absent ones left out. */

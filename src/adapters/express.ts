@@ -1,13 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Request, RequestHandler, Response } from 'express'
 import type { ParamsDictionary, RouteParameters } from 'express-serve-static-core'
+import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, purgeOnAnswer } from '../node/purge.ts'
 import { serve } from '../node/serve.ts'
 import { hostPart, pathOf, queryOf } from '../node/target.ts'
 import type { CacheOptions, RouteOptions } from '../options.ts'
-import type { Target } from '../visit.ts'
+import type { Call, Target } from '../visit.ts'
 
 /** What the functions among a route's options are called with. */
 export type ExpressArgs<P = ParamsDictionary> = [req: Request<P>, res: Response]
@@ -64,7 +65,13 @@ export interface ExpressCache<T extends string = string, Sync extends boolean = 
  * entries in this process's memory for 60 seconds.
  * Throws `ERR_TAGCACHE_OPTION_VALUE`, `ERR_TAGCACHE_OPTION_UNKNOWN` or `ERR_TAGCACHE_NAMESPACE_TAKEN`.
  */
-export function tagcache<T extends string = string>(options?: CacheOptions<ExpressArgs, T>): ExpressCache<T>
+export function tagcache<T extends string = string>(
+  options?: CacheOptions<ExpressArgs, T> & { backend?: TagBackend<true> },
+): ExpressCache<T, true>
+export function tagcache<T extends string = string>(
+  options: CacheOptions<ExpressArgs, T> & { backend: TagBackend<false> },
+): ExpressCache<T, false>
+export function tagcache<T extends string = string>(options: CacheOptions<ExpressArgs, T>): ExpressCache<T>
 export function tagcache<T extends string, Sync extends boolean>(cache: Cache<T, Sync>): ExpressCache<T, Sync>
 export function tagcache<T extends string>(
   optionsOrCache: CacheOptions<ExpressArgs, T> | Cache<T> = {},
@@ -83,7 +90,7 @@ export function tagcache<T extends string>(
 function cachedHandler(cache: Cache, options: RouteOptions<never>): RequestHandler {
   const route = cache.route(options)
   return function cached(req, res, next) {
-    serve({ cache, options, route, req, res, args: [req, res], target: () => targetOf(req) }, next)
+    serve({ cache, options, route, req, res, call: callerOf(req, res), target: () => targetOf(req, cached) }, next)
   }
 }
 
@@ -94,17 +101,38 @@ function purgingHandler(
 ): RequestHandler {
   const purge = preparePurge(cache, tags, options)
   return function invalidates(req, res, next) {
-    purgeOnAnswer(cache, purge, res, [req, res])
+    purgeOnAnswer(cache, purge, res, callerOf(req, res))
     next()
   }
 }
 
-function targetOf(req: Request): Target {
-  const route = req.route as { path: unknown; methods?: Record<string, boolean> } | undefined
+// Express changes `req.params` from layer to layer: a function sees those of the layer in which it stands.
+function callerOf(req: Request, res: Response): Call {
+  const { params } = req
+  return (option) => {
+    const current = req.params
+    req.params = params
+    try {
+      return option(...([req, res] as never))
+    } finally {
+      req.params = current
+    }
+  }
+}
+
+interface CurrentRoute {
+  readonly path: unknown
+  readonly methods?: Record<string, boolean>
+  readonly stack?: readonly { readonly handle: unknown }[]
+}
+
+function targetOf(req: Request, self: RequestHandler): Target {
+  const route = currentRoute(req, self)
   return {
     pattern: route && patternOf(req.baseUrl, route.path),
-    path: fullPath(req),
-    params: req.params,
+    mount: req.baseUrl,
+    ...fullPath(req),
+    params: route ? req.params : {},
     query: queryOf(req.url),
     host: hostPart(req.protocol, trustedHost(req)),
     ...(route?.methods && !route.methods._all
@@ -113,14 +141,20 @@ function targetOf(req: Request): Target {
   }
 }
 
+// Express leaves the route that has passed a request on in `req.route`: it is ours only if we stand in it.
+function currentRoute(req: Request, self: RequestHandler): CurrentRoute | undefined {
+  const route = req.route as CurrentRoute | undefined
+  return route?.stack?.some(({ handle }) => handle === self) ? route : undefined
+}
+
 function patternOf(mount: string, path: unknown): string {
   return mount !== '' && path === '/' ? mount : mount + String(path)
 }
 
-// Express cuts the mount point off; where a middleware has rewritten the URL, the handler sees the new one.
-function fullPath({ baseUrl, url, originalUrl }: Request): string {
+// Express cuts the mount point off; where a middleware has rewritten the URL, the handler sees the new one, and may know the old.
+function fullPath({ baseUrl, url, originalUrl }: Request): Pick<Target, 'path' | 'original'> {
   const isAsSent = originalUrl === baseUrl + url || originalUrl === baseUrl + url.slice(1)
-  return pathOf(isAsSent ? originalUrl : baseUrl + url)
+  return isAsSent ? { path: pathOf(originalUrl) } : { path: pathOf(baseUrl + url), original: originalUrl }
 }
 
 // As `req.hostname`, but with the port, which Express 4 leaves out.

@@ -1,13 +1,15 @@
 import type { DefaultState, Next, ParameterizedContext } from 'koa'
+import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
 import { isPromise, type MaybePromise } from '../core/maybe.ts'
+import { onClose } from '../node/close.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { captureKoa, replayKoa } from '../node/koa.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, purgeOnAnswer } from '../node/purge.ts'
 import { announce, enter, type Passage, visitOf } from '../node/serve.ts'
-import { hostPart, mountedPath, pathOf } from '../node/target.ts'
+import { hostPart, mountedPath, pathOf, queryOf } from '../node/target.ts'
 import type { CacheOptions, RouteOptions } from '../options.ts'
-import type { Target } from '../visit.ts'
+import type { Call, Target } from '../visit.ts'
 
 type ParamNames<Path extends string> = Path extends `${string}:${infer Rest}`
   ? Rest extends `${infer Name}/${infer More}`
@@ -59,7 +61,13 @@ export interface KoaCache<T extends string = string, Sync extends boolean = bool
  * entries in this process's memory for 60 seconds.
  * Throws `ERR_TAGCACHE_OPTION_VALUE`, `ERR_TAGCACHE_OPTION_UNKNOWN` or `ERR_TAGCACHE_NAMESPACE_TAKEN`.
  */
-export function tagcache<T extends string = string>(options?: CacheOptions<KoaArgs, T>): KoaCache<T>
+export function tagcache<T extends string = string>(
+  options?: CacheOptions<KoaArgs, T> & { backend?: TagBackend<true> },
+): KoaCache<T, true>
+export function tagcache<T extends string = string>(
+  options: CacheOptions<KoaArgs, T> & { backend: TagBackend<false> },
+): KoaCache<T, false>
+export function tagcache<T extends string = string>(options: CacheOptions<KoaArgs, T>): KoaCache<T>
 export function tagcache<T extends string, Sync extends boolean>(cache: Cache<T, Sync>): KoaCache<T, Sync>
 export function tagcache<T extends string>(optionsOrCache: CacheOptions<KoaArgs, T> | Cache<T> = {}): KoaCache<T> {
   const typed = optionsOrCache instanceof Cache ? optionsOrCache : new Cache<T>(optionsOrCache as CacheOptions<never>)
@@ -77,15 +85,24 @@ function cachedHandler(cache: Cache, options: RouteOptions<never>): KoaHandler {
   const route = cache.route(options)
   return async function cached(ctx, next) {
     const { req, res } = ctx
-    const passage: Passage = { cache, options, route, req, res, args: [ctx], target: () => targetOf(ctx) }
+    const passage: Passage = {
+      cache,
+      options,
+      route,
+      req,
+      res,
+      call: callerOf(ctx),
+      target: () => targetOf(ctx, cached),
+    }
     const effective = enter(passage)
     if (!effective) return next()
-    const looked = cache.look(visitOf(passage, effective), (leave) => res.once('close', leave))
+    const looked = cache.look(visitOf(passage, effective), (leave) => onClose(res, leave))
     const finding = isPromise(looked) ? await looked : looked
-    if (finding.kind === 'hit') return replayKoa(ctx, finding)
-    if (finding.kind === 'run')
-      return res.destroyed ? cache.abandon(finding.run, 'aborted') : captureKoa(cache, finding.run, ctx, next)
-    announce(passage, finding)
+    if (finding.kind === 'hit') return res.headersSent ? next() : replayKoa(ctx, finding)
+    if (finding.kind === 'run') {
+      return res.destroyed ? cache.abandon(finding.run, 'aborted') : captureKoa(passage, finding.run, ctx, next)
+    }
+    announce(passage, finding, effective)
     await next()
   }
 }
@@ -97,25 +114,53 @@ function purgingHandler(
 ): KoaHandler {
   const purge = preparePurge(cache, tags, options)
   return async function invalidates(ctx, next) {
-    const settle: (status: number) => MaybePromise<void> = purgeOnAnswer(cache, purge, ctx.res, [ctx])
+    const settle: (status: number) => MaybePromise<void> = purgeOnAnswer(cache, purge, ctx.res, callerOf(ctx))
     await next()
     if (ctx.respond !== false || ctx.res.headersSent) await settle(ctx.status)
   }
 }
 
-interface Routed {
+type RoutedContext = ParameterizedContext<DefaultState, object> & {
   readonly _matchedRoute?: string | RegExp
-  readonly params?: Record<string, string>
+  readonly matched?: readonly {
+    readonly path: unknown
+    readonly methods: readonly string[]
+    readonly stack: readonly unknown[]
+  }[]
+  params?: Record<string, string>
 }
 
-function targetOf(ctx: ParameterizedContext<DefaultState, object> & Routed): Target {
-  const { path, mount } = mountedPath(pathOf(ctx.originalUrl), ctx.path)
-  const matched = ctx._matchedRoute
-  return {
-    pattern: matched === undefined ? undefined : mount + String(matched),
-    path,
-    params: matched === undefined ? {} : (ctx.params ?? {}),
-    query: ctx.querystring,
-    host: hostPart(ctx.protocol, ctx.host),
+// @koa/router changes `ctx.params` from layer to layer: a function sees those of the layer in which it stands.
+function callerOf(ctx: RoutedContext): Call {
+  const { params } = ctx
+  return (option) => {
+    const current = ctx.params
+    if (params) ctx.params = params
+    try {
+      return option(...([ctx] as never))
+    } finally {
+      if (current) ctx.params = current
+    }
   }
+}
+
+function targetOf(ctx: RoutedContext, self: KoaHandler): Target {
+  // Koa has no path for a target that is no URL.
+  const mounted = mountedPath(ctx.originalUrl, ctx.path ?? pathOf(ctx.originalUrl))
+  const route = currentRoute(ctx, self)
+  return {
+    pattern: route && mounted.mount + String(route.path),
+    ...mounted,
+    params: (route && ctx.params) ?? {},
+    query: queryOf(ctx.url),
+    host: hostPart(ctx.protocol, ctx.host),
+    ...(route ? { methods: route.methods } : {}),
+  }
+}
+
+// The router names the layer that it runs, and leaves it named afterwards: it is our route only if we stand in it.
+function currentRoute(ctx: RoutedContext, self: KoaHandler) {
+  return ctx.matched?.find(
+    ({ path, methods, stack }) => path === ctx._matchedRoute && methods.length > 0 && stack.includes(self),
+  )
 }

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, purgeOnAnswer } from '../node/purge.ts'
 import { serve } from '../node/serve.ts'
-import { hostPart, pathOf, queryOf } from '../node/target.ts'
+import { hostPart, mountedPath, pathOf, queryOf } from '../node/target.ts'
 import type { CacheOptions, RouteOptions } from '../options.ts'
 import type { Target } from '../visit.ts'
 
@@ -34,7 +35,13 @@ export interface NodeCache<T extends string = string, Sync extends boolean = boo
  * A cache for handlers that take `(req, res, next)`, from options or over a cache that is there already.
  * Throws `ERR_TAGCACHE_OPTION_VALUE`, `ERR_TAGCACHE_OPTION_UNKNOWN` or `ERR_TAGCACHE_NAMESPACE_TAKEN`.
  */
-export function tagcache<T extends string = string>(options?: CacheOptions<NodeArgs, T>): NodeCache<T>
+export function tagcache<T extends string = string>(
+  options?: CacheOptions<NodeArgs, T> & { backend?: TagBackend<true> },
+): NodeCache<T, true>
+export function tagcache<T extends string = string>(
+  options: CacheOptions<NodeArgs, T> & { backend: TagBackend<false> },
+): NodeCache<T, false>
+export function tagcache<T extends string = string>(options: CacheOptions<NodeArgs, T>): NodeCache<T>
 export function tagcache<T extends string, Sync extends boolean>(cache: Cache<T, Sync>): NodeCache<T, Sync>
 export function tagcache<T extends string>(optionsOrCache: CacheOptions<NodeArgs, T> | Cache<T> = {}): NodeCache<T> {
   const typed = optionsOrCache instanceof Cache ? optionsOrCache : new Cache<T>(optionsOrCache as CacheOptions<never>)
@@ -51,7 +58,18 @@ export function tagcache<T extends string>(optionsOrCache: CacheOptions<NodeArgs
 function cachedHandler(cache: Cache, options: RouteOptions<never>): NodeHandler {
   const route = cache.route(options)
   return function cached(req, res, next) {
-    serve({ cache, options, route, req, res, args: [req, res], target: () => targetOf(req) }, () => void next())
+    serve(
+      {
+        cache,
+        options,
+        route,
+        req,
+        res,
+        call: (option) => option(...([req, res] as never)),
+        target: () => targetOf(req),
+      },
+      () => void next(),
+    )
   }
 }
 
@@ -62,7 +80,7 @@ function purgingHandler(
 ): NodeHandler {
   const purge = preparePurge(cache, tags, options)
   return function invalidates(req, res, next) {
-    purgeOnAnswer(cache, purge, res, [req, res])
+    purgeOnAnswer(cache, purge, res, (option) => option(...([req, res] as never)))
     next()
   }
 }
@@ -71,19 +89,12 @@ function purgingHandler(
 function targetOf(req: IncomingMessage & { originalUrl?: string }): Target {
   const url = req.url ?? '/'
   const isEncrypted = 'encrypted' in req.socket && req.socket.encrypted === true
+  const authority = req.headers[':authority'] ?? req.headers.host
   return {
     pattern: undefined,
-    path: pathOf(isSuffix(url, req.originalUrl) ? req.originalUrl! : url),
+    ...mountedPath(req.originalUrl ?? url, pathOf(url)),
     params: {},
     query: queryOf(url),
-    host: hostPart(isEncrypted ? 'https' : 'http', req.headers.host),
+    host: hostPart(isEncrypted ? 'https' : 'http', typeof authority === 'string' ? authority : undefined),
   }
-}
-
-// Connect and its kin cut the mount point off and keep the whole in `originalUrl`; a rewritten URL is no part of it.
-function isSuffix(url: string, original: string | undefined): boolean {
-  return (
-    original !== undefined &&
-    (original.endsWith(url) || (url.startsWith('/?') && original.endsWith(url.slice(1))) || url === '/')
-  )
 }

@@ -19,6 +19,8 @@ export interface Lookup {
   readonly invalidatedAt: number
   /** The invalidation clock now: the stamp of what is computed from here on. */
   readonly clock: number
+  /** Why what is kept there could not be read; it counts as nothing. */
+  readonly fault?: unknown
 }
 
 /** How much a backend holds. */

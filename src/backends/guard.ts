@@ -40,7 +40,13 @@ export class Guard {
   }
 
   lookup(key: string): MaybePromise<Lookup | undefined> {
-    return this.#afterDelivery(() => this.#call('lookup', () => this.#backend.lookup(key), isLookup))
+    return chain(
+      this.#afterDelivery(() => this.#call('lookup', () => this.#backend.lookup(key), isLookup)),
+      (found) => {
+        if (found?.fault !== undefined) this.#events.fault('lookup', found.fault)
+        return found
+      },
+    )
   }
 
   clock(): MaybePromise<number | undefined> {
@@ -105,6 +111,7 @@ export class Guard {
   // Nothing stored before an invalidation is trusted until the backend has it.
   #afterDelivery<T>(next: () => MaybePromise<T | undefined>): MaybePromise<T | undefined> {
     if (!this.isBehind) return next()
+    if (this.#isResting()) return undefined
     return chain(this.#delivery ?? this.#deliver(), () => (this.isBehind ? undefined : next()))
   }
 
@@ -162,8 +169,7 @@ export class Guard {
   }
 
   #fail(operation: string, error: unknown): undefined {
-    // Damaged bytes are one entry's fault, not the backend's.
-    if (!(error instanceof TagcacheError && error.code === 'ERR_TAGCACHE_FRAME')) this.#pauseBackend()
+    this.#pauseBackend()
     this.#events.fault(operation, error)
   }
 
@@ -172,12 +178,15 @@ export class Guard {
     this.#pausedUntil = this.#options.time.now() + this.#options.pause
   }
 
+  #isResting(): boolean {
+    return this.#pausedUntil !== undefined && this.#options.time.now() < this.#pausedUntil
+  }
+
   // When the pause is over one call goes through; the others wait for what it shows.
   #isPaused(): boolean {
     if (this.#pausedUntil === undefined) return false
-    const now = this.#options.time.now()
-    if (now < this.#pausedUntil) return true
-    this.#pausedUntil = now + this.#options.pause
+    if (this.#isResting()) return true
+    this.#pausedUntil = this.#options.time.now() + this.#options.pause
     return false
   }
 

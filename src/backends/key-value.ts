@@ -7,7 +7,7 @@ import { systemTime, type Time } from '../core/time.ts'
 import { badValue, checkOptions, countOf, hasMethods, sizeOf } from '../core/values.ts'
 import type { CacheBackend, Lookup, TagBackend } from './backend.ts'
 import { decodeEntry, encodeEntry } from './codec.ts'
-import { type Member, type Schedule, TagIndex } from './tag-index.ts'
+import { type Member, nextTurn, type Schedule, TagIndex } from './tag-index.ts'
 
 /** What `keyValue()` keeps in this process beside the three-method backend. */
 export interface KeyValueOptions {
@@ -26,8 +26,11 @@ type AnswersWithPromise<B extends CacheBackend> =
   | Extract<ReturnType<B['set']>, PromiseLike<unknown>>
   | Extract<ReturnType<B['delete']>, PromiseLike<unknown>>
 
-/** Whether all three methods of a backend answer at once. */
-export type IsSync<B extends CacheBackend> = [AnswersWithPromise<B>] extends [never] ? true : false
+/** Whether all three methods of a backend answer at once, as far as its types tell. */
+export type IsSync<B extends CacheBackend> =
+  IsAny<ReturnType<B['get']>> extends true ? boolean : [AnswersWithPromise<B>] extends [never] ? true : false
+
+type IsAny<V> = 0 extends 1 & V ? true : false
 
 interface Known extends Member {
   readonly key: string
@@ -53,6 +56,13 @@ export function keyValue<B extends CacheBackend>(backend: B, options: KeyValueOp
   }) as TagBackend<boolean> as TagBackend<IsSync<B>>
 }
 
+const KEYS_PER_SLICE = 500
+
+// A very long key counts as several entries, so that a bound by number is one by memory too.
+function shareOf({ key }: Known): number {
+  return 1 + Math.floor(key.length / 512)
+}
+
 interface Resolved {
   readonly maxEntries: number
   readonly maxBodySize: number
@@ -65,6 +75,7 @@ class KeyValueBackend implements TagBackend {
   readonly maxBodySize: number
   readonly #backend: CacheBackend
   readonly #time: Pick<Time, 'now'>
+  readonly #schedule: Schedule
   readonly #index: TagIndex<Known>
   readonly #known: LRUCache<string, Known>
   readonly #listeners: ((removal: Removal) => void)[] = []
@@ -78,8 +89,14 @@ class KeyValueBackend implements TagBackend {
     this.sync = answersAtOnce(backend)
     this.maxBodySize = options.maxBodySize
     this.#time = options.time
+    this.#schedule = options.schedule ?? nextTurn
     this.#index = new TagIndex<Known>((known) => this.#remove(known, 'invalidated'), options.schedule)
-    this.#known = new LRUCache<string, Known>({ max: options.maxEntries, dispose: (known) => this.#leave(known) })
+    this.#known = new LRUCache<string, Known>({
+      max: options.maxEntries,
+      maxSize: options.maxEntries,
+      sizeCalculation: shareOf,
+      dispose: (known) => this.#leave(known),
+    })
   }
 
   lookup(key: string): MaybePromise<Lookup> {
@@ -117,10 +134,12 @@ class KeyValueBackend implements TagBackend {
   }
 
   clear(): void {
+    const keys = [...this.#known.keys()]
     this.#index.clear()
     this.#reason = 'deleted'
     this.#known.clear()
     this.#reason = 'evicted'
+    this.#dropSoon(keys)
   }
 
   list(tag: string, limit: number): MaybePromise<Lookup[]> {
@@ -144,7 +163,11 @@ class KeyValueBackend implements TagBackend {
   #show(known: Known, bytes: unknown): Lookup {
     const missing = { entry: undefined, invalidatedAt: 0, clock: this.#index.clock }
     if (this.#known.peek(known.key) !== known) return missing
-    const found = bytes === undefined || bytes === null ? undefined : decodeEntry(bytes)
+    const found = bytes === undefined || bytes === null ? undefined : tryDecode(bytes)
+    if (found instanceof Error) {
+      this.#remove(known, 'evicted')
+      return { ...missing, fault: found }
+    }
     if (found?.identity === `${this.#run}/${known.identity}`) {
       return { entry: found.entry, invalidatedAt: this.#index.latestOf(known), clock: this.#index.clock }
     }
@@ -187,8 +210,24 @@ class KeyValueBackend implements TagBackend {
     } catch {}
   }
 
+  #dropSoon(keys: string[]): void {
+    if (keys.length === 0) return
+    this.#schedule(() => {
+      for (const key of keys.splice(-KEYS_PER_SLICE)) if (!this.#known.has(key)) this.#drop(key)
+      this.#dropSoon(keys)
+    })
+  }
+
   #address(key: string): string {
     return `tagcache/${key}`
+  }
+}
+
+function tryDecode(bytes: unknown): { entry: Entry; identity: string } | Error {
+  try {
+    return decodeEntry(bytes)
+  } catch (error) {
+    return error as Error
   }
 }
 

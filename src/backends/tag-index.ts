@@ -25,6 +25,9 @@ interface Node {
 /** Gives `run` a turn of its own on the event loop. */
 export type Schedule = (run: () => void) => void
 
+/** After what waits for input and output now; does not keep a process alive. */
+export const nextTurn: Schedule = (run) => void setImmediate(run).unref()
+
 const MEMBERS_PER_SLICE = 500
 const MOST_MEMBERLESS_TAGS = 10_000
 
@@ -49,7 +52,7 @@ export class TagIndex<M extends Member> {
    * @param reclaim called for each outdated member, some time after the invalidation; it has to `detach` the member
    * @param schedule how slices of that work get their turn
    */
-  constructor(reclaim: (member: M) => void, schedule: Schedule = (run) => void setImmediate(run).unref()) {
+  constructor(reclaim: (member: M) => void, schedule: Schedule = nextTurn) {
     this.#reclaim = reclaim
     this.#schedule = schedule
   }

@@ -16,7 +16,11 @@ export interface Flight<L, V, R> {
 
 // How long a key stays uncoalesced after its response turned out to be of no use to others.
 const GROUNDED_FOR = 10_000
-const MOST_GROUNDED = 10_000
+const GROUNDED_KEYS = {
+  max: 10_000,
+  maxSize: 2_000_000,
+  sizeCalculation: (_: unknown, key: string) => key.length + 100,
+}
 
 /**
  * One computation per key, and those who wait for it. Knows nothing of what is computed.
@@ -26,12 +30,11 @@ const MOST_GROUNDED = 10_000
  */
 export class Flights<L, V, R> {
   readonly #flights = new Map<string, Flight<L, V, R>>()
-  readonly #grounded: LRUCache<string, number>
+  readonly #grounded = new LRUCache<string, number>(GROUNDED_KEYS)
   readonly #time: Time
 
   constructor(time: Time) {
     this.#time = time
-    this.#grounded = new LRUCache({ max: MOST_GROUNDED })
   }
 
   /** The flight that a newcomer may join. */

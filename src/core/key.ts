@@ -11,6 +11,8 @@ export interface KeyParts {
   readonly query: readonly string[]
   readonly method?: string
   readonly host?: string
+  /** What the client asked for, where a layer above the cache has rewritten it. */
+  readonly original?: string
   /** The path, where route and parameters do not spell it. */
   readonly path?: string
   /** What the route's own `key` function gave. */
@@ -53,7 +55,7 @@ function noKey(text: string): TagcacheError {
   return new TagcacheError('ERR_TAGCACHE_KEY', `${JSON.stringify(text)} is no request key of this library.`)
 }
 
-const ENDS = ['method', 'host', 'path', 'custom', 'scope'] as const
+const ENDS = ['method', 'host', 'original', 'path', 'custom', 'scope'] as const
 
 function encodeEnds(parts: KeyParts): string[] {
   const ends: string[] = []

@@ -6,11 +6,14 @@ export interface Time {
   after(milliseconds: number, run: () => void): () => void
 }
 
+// Node's timers go off at once where they are asked for more.
+const LONGEST_TIMER = 2 ** 31 - 1
+
 /** The machine's own time. Its timers never keep a process alive. */
 export const systemTime: Time = {
   now: Date.now,
   after(milliseconds, run) {
-    const timer = setTimeout(run, milliseconds)
+    const timer = setTimeout(run, Math.min(milliseconds, LONGEST_TIMER))
     timer.unref()
     return () => clearTimeout(timer)
   },

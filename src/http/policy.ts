@@ -1,7 +1,7 @@
 import { type Directives, directiveSeconds, parseCacheControl, parseSeconds } from './cache-control.ts'
 import { parseDate } from './date.ts'
 import { combined, type Fields, firstLine, listMembers } from './fields.ts'
-import { varyNames } from './vary.ts'
+import { mergeNames, varyNames } from './vary.ts'
 
 /** A response as far as it is known when its head is complete. */
 export interface ResponseHead {
@@ -10,12 +10,16 @@ export interface ResponseHead {
   readonly fields: Fields
   /** The Cache-Control that a layer above has set, which counts where it forbids storing. */
   readonly outerCacheControl?: string
+  /** The Vary that a layer above has set, since what lies below may depend on what it has negotiated. */
+  readonly outerVary?: string
 }
 
 /** What the author of the route says of its responses; times in milliseconds. */
 export interface StoragePolicy {
-  /** The route's own lifetime. */
-  readonly ttl: number | undefined
+  /** The lifetime that the handler gave this response. */
+  readonly ownTtl: number | undefined
+  /** The lifetime that the route gives its responses. */
+  readonly routeTtl: number | undefined
   /** The lifetime of a response for which nothing else gives one. */
   readonly defaultTtl: number
   /** The statuses that are stored without a lifetime of their own. */
@@ -49,16 +53,30 @@ export type Storability =
 export function judgeStorage(head: ResponseHead, policy: StoragePolicy, now: number): Storability {
   const { status, fields } = head
   const control = parseCacheControl(combined(fields, 'cache-control'))
-  const vary = varyNames(combined(fields, 'vary'))
+  const vary = allVaryNames(head)
   const explicit = explicitLifetime(fields, control, now)
   const reason = forbidden(head, control)
   if (reason) return { storable: false, reason }
   if (vary === '*') return { storable: false, reason: 'vary' }
-  if (!policy.statuses.has(status) && !explicit) return { storable: false, reason: 'status' }
+  const isListed = policy.statuses.has(status)
+  if (!isListed && !explicit && !policy.ownTtl) return { storable: false, reason: 'status' }
   const initialAge = (parseSeconds(firstAge(fields)) ?? 0) * 1000
-  const lifetime = policy.ttl ?? (explicit ?? policy.defaultTtl) - initialAge
+  // The route's lifetime is for its usual answers: an error that gives its own lives no longer than it says.
+  const given = policy.ownTtl ?? (isListed ? policy.routeTtl : undefined)
+  const lifetime = given ?? (explicit ?? policy.defaultTtl) - initialAge
   if (lifetime <= 0) return { storable: false, reason: 'expired' }
   return { storable: true, lifetime, initialAge, vary }
+}
+
+// Layers that answer CORS say Vary: Origin for a field that they set themselves, anew for each visitor.
+function allVaryNames({ fields, outerVary }: ResponseHead): readonly string[] | '*' {
+  const own = varyNames(combined(fields, 'vary'))
+  const outer = varyNames(outerVary)
+  if (own === '*' || outer === '*') return '*'
+  return mergeNames(
+    own,
+    outer.filter((name) => name !== 'origin'),
+  )
 }
 
 // Bodies that are made to go on while the client listens.

@@ -6,8 +6,10 @@ import { formatDate } from '../http/date.ts'
 import { type Fields, firstLine } from '../http/fields.ts'
 import { speaksOfCaching, storableField } from '../http/policy.ts'
 import { CONDITIONS, isConditional, isLeftOutOf304, isNotModified } from '../http/validators.ts'
+import { onClose } from './close.ts'
 import { type Head, type HeadChange, interceptHead, textOf } from './head.ts'
 import { type InnerFields, innerFields, type OuterFields, outerFields } from './layer.ts'
+import { afterOthers } from './replay.ts'
 
 /** A response being recorded. */
 export interface Recording {
@@ -69,11 +71,14 @@ class Recorder implements Recording {
 
   begin(): void {
     if (!this.#run.isGrounded) this.#takeConditions()
-    interceptHead(this.#res, (head) => (this.#isSilent ? undefined : this.#meetHead(head)))
+    interceptHead(this.#res, {
+      change: (head) => (this.#isSilent ? undefined : this.#meetHead(head)),
+      refused: () => this.#forgetHead(),
+    })
     this.#interceptWrite()
     this.#interceptEnd()
     this.#interceptTrailers()
-    this.#res.once('close', () => this.#giveUp('aborted'))
+    onClose(this.#res, () => this.#giveUp('aborted'))
   }
 
   stepBack(): void {
@@ -122,19 +127,24 @@ class Recorder implements Recording {
     return this.#changeHead(head)
   }
 
-  #decide(head: Head, { fields, outerCacheControl }: InnerFields): Decision {
+  // Node has refused the head; whatever answers now, an error handler mostly, begins anew.
+  #forgetHead(): void {
+    this.#decision = undefined
+    this.#isMuted = false
+    this.#whole = undefined
+    this.#chunks.length = 0
+    this.#size = 0
+  }
+
+  #decide(head: Head, { fields, outerSayings }: InnerFields): Decision {
     if (this.#isTooLarge) return this.#cache.decline(this.#run, 'too-large')
-    const decision = this.#cache.decide(this.#run, {
-      status: head.status,
-      fields,
-      ...(outerCacheControl === undefined ? {} : { outerCacheControl }),
-    })
+    const decision = this.#cache.decide(this.#run, { status: head.status, fields, ...outerSayings })
     const isTooLarge = Number(firstLine(head.fields, 'content-length')) > this.#run.route.maxBodySize
     return decision.store && isTooLarge ? this.#cache.decline(this.#run, 'too-large') : decision
   }
 
   #changeHead(head: Head): HeadChange {
-    const set: [string, string][] = [['Cache-Status', this.#cacheStatus(head)]]
+    const set: [string, string][] = [['Cache-Status', afterOthers(head.fields, this.#decision?.cacheStatus ?? '')]]
     if (this.#decision?.store && this.#run.route.clientCacheControl)
       set.push(...clientFields(head.fields, head.status, this.#whole))
     const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
@@ -142,13 +152,6 @@ class Recorder implements Recording {
       return { set, remove: [] }
     this.#isMuted = true
     return { status: 304, set, remove: Object.keys(fields).filter(isLeftOutOf304) }
-  }
-
-  // Caches append themselves, the one nearest to the client last (RFC 9211, 2).
-  #cacheStatus(head: Head): string {
-    const own = this.#decision?.cacheStatus ?? ''
-    const below = head.fields['cache-status']
-    return below === undefined ? own : `${[below].flat().join(', ')}, ${own}`
   }
 
   // ——— The body ———
@@ -189,19 +192,11 @@ class Recorder implements Recording {
     } catch (error) {
       const isOurs = this.#isMuted && (error as NodeJS.ErrnoException).code === 'ERR_HTTP_BODY_NOT_ALLOWED'
       if (!isOurs) {
-        this.#beginAgain()
+        this.#isEnding = false
         throw error
       }
       Reflect.apply(end, this.#res, [])
     }
-  }
-
-  // Node has refused what it was given; an error handler will answer now.
-  #beginAgain(): void {
-    this.#isEnding = false
-    this.#whole = undefined
-    this.#chunks.length = 0
-    this.#size = 0
   }
 
   #recordLast(chunk: unknown, encoding: unknown): void {

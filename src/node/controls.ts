@@ -21,7 +21,11 @@ export function controlsOf<Handle, T extends string>(
 ): Controls<Handle, T> {
   const withRun = (handle: Handle, act: (run: Run) => void) => {
     const run = layerOf(cache, responseOf(handle))?.run
-    if (!run || run.isOver) return
+    if (!run) return
+    if (run.isOver) {
+      cache.retract(run)
+      return cache.warn('TAGCACHE_CONTROL_TOO_LATE', run.visit.target.pattern)
+    }
     try {
       act(run)
     } catch (error) {

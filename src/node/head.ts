@@ -22,22 +22,47 @@ export interface HeadChange {
   readonly remove: readonly string[]
 }
 
+/** Whoever wants to see the head of a response. */
+export interface HeadListener {
+  /** Says what is done to the head before it is sent. */
+  readonly change: (head: Head) => HeadChange | undefined
+  /** Told when node:http has refused the head, so that another one will be sent. */
+  readonly refused?: () => void
+}
+
 /**
  * Shows the head of a response to `change` just before it is sent, whichever way that comes about: `writeHead`, the
  * first `write` or `end`, `flushHeaders`. What `change` returns is done to the head; a head that node:http refuses is shown again.
  */
-export function interceptHead(res: ServerResponse, change: (head: Head) => HeadChange | undefined): void {
+export function interceptHead(res: ServerResponse, { change, refused }: HeadListener): void {
   const original = res.writeHead
   res.writeHead = function writeHead(this: ServerResponse, ...args: unknown[]): ServerResponse {
     if (res.headersSent) return Reflect.apply(original, this, args)
     const { status, reason, headers } = readArguments(args)
     const changed = change(headOf(res, status, reason, headers))
-    if (changed === undefined) return Reflect.apply(original, this, args)
-    const rest = changeHeaders(res, headers, changed)
-    if (changed.status !== undefined) res.statusMessage = ''
-    const message = changed.status === undefined && reason !== undefined ? [reason] : []
-    return Reflect.apply(original, this, [changed.status ?? status, ...message, ...(rest === undefined ? [] : [rest])])
+    const before = changed?.set.map(([name]) => [name, res.getHeader(name)] as const) ?? []
+    try {
+      return Reflect.apply(original, this, changed ? changedArguments(res, args, changed) : args)
+    } catch (error) {
+      for (const [name, value] of before) restore(res, name, value)
+      refused?.()
+      throw error
+    }
   } as typeof res.writeHead
+}
+
+function changedArguments(res: ServerResponse, args: unknown[], changed: HeadChange): unknown[] {
+  const { reason, headers } = readArguments(args)
+  const rest = changeHeaders(res, headers, changed)
+  if (changed.status === undefined)
+    return [args[0], ...(reason === undefined ? [] : [reason]), ...(rest === undefined ? [] : [rest])]
+  if (statusMessageOf(res)) res.statusMessage = ''
+  return [changed.status, ...(rest === undefined ? [] : [rest])]
+}
+
+function restore(res: ServerResponse, name: string, value: OutgoingHttpHeader | undefined): void {
+  if (value === undefined) res.removeHeader(name)
+  else res.setHeader(name, value)
 }
 
 function readArguments([status, second, third]: unknown[]): {
@@ -69,7 +94,12 @@ function headOf(res: ServerResponse, status: number, reason: string | undefined,
     lines.set(lower, { name, value: earlier ? [earlier.value, textOf(value)].flat() : textOf(value) })
   }
   const fields = Object.fromEntries([...lines].map(([lower, { value }]) => [lower, value]))
-  return { status, statusMessage: reason ?? (res.statusMessage || undefined), headers: [...lines.values()], fields }
+  return { status, statusMessage: reason ?? statusMessageOf(res), headers: [...lines.values()], fields }
+}
+
+// HTTP/2 has none, and says so to whoever asks.
+function statusMessageOf(res: ServerResponse): string | undefined {
+  return res.req.httpVersionMajor < 2 ? res.statusMessage || undefined : undefined
 }
 
 /** The names of the fields set so far, as written. */

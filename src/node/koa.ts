@@ -1,16 +1,15 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import { pipeline, Readable, Transform } from 'node:stream'
-import type { ReadableStream as WebStream } from 'node:stream/web'
+import { pipeline, type Readable, Transform } from 'node:stream'
 import type { Cache, Decision, Finding, Run } from '../cache.ts'
 import { fieldValue } from '../core/entry.ts'
 import { formatDate } from '../http/date.ts'
 import { firstLine } from '../http/fields.ts'
 import { isNotModified } from '../http/validators.ts'
-import { type Beginning, capture, clientFields, joined, storedFields } from './capture.ts'
+import { type Beginning, clientFields, joined, storedFields } from './capture.ts'
 import { namesSet, textOf } from './head.ts'
 import { type InnerFields, innerFields } from './layer.ts'
 import { appendTo, replay, replayStatus, setStoredFields } from './replay.ts'
-import { setLayer } from './serve.ts'
+import { type Passage, record } from './serve.ts'
 
 /** As much of a Koa context as the cache touches. */
 export interface KoaLike {
@@ -42,9 +41,14 @@ export function replayKoa(ctx: KoaLike, { entry, ...told }: Finding & { kind: 'h
  * Runs the layers below and stores the response that they have set on the context when they are done: what the layers
  * above do to it afterwards is not part of it. What is written past Koa is recorded where it is written.
  */
-export async function captureKoa(cache: Cache, run: Run, ctx: KoaLike, next: () => Promise<unknown>): Promise<void> {
-  const recording = capture(cache, run, ctx.req, ctx.res)
-  setLayer(cache, ctx.res, { run, recording, isSilent: false })
+export async function captureKoa(
+  passage: Passage,
+  run: Run,
+  ctx: KoaLike,
+  next: () => Promise<unknown>,
+): Promise<void> {
+  const { cache } = passage
+  const recording = record(passage, run)
   try {
     await next()
   } catch (error) {
@@ -53,7 +57,7 @@ export async function captureKoa(cache: Cache, run: Run, ctx: KoaLike, next: () 
     throw error
   }
   if (ctx.respond === false || ctx.res.headersSent || run.isOver) return
-  await new ContextRecorder(cache, run, ctx, recording.handOver()).record()
+  new ContextRecorder(cache, run, ctx, recording.handOver()).record()
 }
 
 class ContextRecorder {
@@ -75,14 +79,14 @@ class ContextRecorder {
     this.#inner = innerFields(outer, headersOf(ctx.res))
   }
 
-  async record(): Promise<void> {
+  record(): void {
     const decision = this.#decide()
     appendTo(this.#ctx.res, 'Cache-Status', decision.cacheStatus)
     if (!decision.store) {
       this.#cache.abandon(this.#run, decision.reason)
       return this.#answerCondition()
     }
-    const body = await bodyOf(this.#ctx).catch(() => undefined)
+    const body = bodyOf(this.#ctx.body)
     if (body === undefined) return this.#cache.abandon(this.#run, 'body')
     if (Buffer.isBuffer(body)) return this.#keep(decision, body)
     this.#tell(undefined)
@@ -90,12 +94,8 @@ class ContextRecorder {
   }
 
   #decide(): Decision {
-    const { fields, outerCacheControl } = this.#inner
-    return this.#cache.decide(this.#run, {
-      status: this.#status,
-      fields,
-      ...(outerCacheControl === undefined ? {} : { outerCacheControl }),
-    })
+    const { fields, outerSayings } = this.#inner
+    return this.#cache.decide(this.#run, { status: this.#status, fields, ...outerSayings })
   }
 
   #keep(decision: Decision & { store: true }, body: Buffer): void {
@@ -172,7 +172,12 @@ class ContextRecorder {
       },
     })
     pipeline(source, tap, (error) => error && recorder.giveUp('aborted'))
+    const ownListeners = tap.listeners('error')
     this.#ctx.body = tap
+    // Koa 2 listens for errors on every body that it is given: it has the source's error already.
+    for (const listener of tap.listeners('error')) {
+      if (!ownListeners.includes(listener)) tap.off('error', listener as () => void)
+    }
     if (length !== undefined) this.#ctx.res.setHeader('Content-Length', length)
   }
 }
@@ -214,18 +219,14 @@ function headersOf(res: ServerResponse): { name: string; value: string | string[
   return namesSet(res).map((name) => ({ name, value: textOf(res.getHeader(name)) }))
 }
 
-/** The body as Koa will write it: bytes, or a stream of them; undefined where that cannot be told. Rejects where it cannot be read. */
-async function bodyOf(ctx: KoaLike): Promise<Buffer | Readable | undefined> {
-  const { body } = ctx
+/** The body as Koa will write it: bytes, or a stream of them; undefined where that cannot be told. */
+function bodyOf(body: unknown): Buffer | Readable | undefined {
   if (body === null) return Buffer.alloc(0)
-  // Koa writes the status message where nothing was set; a layer above may still set something.
-  if (body === undefined) return undefined
   if (typeof body === 'string') return joined([Buffer.from(body)], Buffer.byteLength(body))
   if (Buffer.isBuffer(body)) return joined([body], body.byteLength)
-  if (typeof (body as Readable).pipe === 'function') return body as Readable
-  if (body instanceof Blob) return Buffer.from(await body.arrayBuffer())
-  if (body instanceof ReadableStream) return Readable.fromWeb(body as WebStream)
-  if (body instanceof Response) return body.body ? Readable.fromWeb(body.body as WebStream) : Buffer.alloc(0)
+  if (typeof (body as Readable | undefined)?.pipe === 'function') return body as Readable
+  // Koa 3 streams these, Koa 2 makes JSON of them; and where nothing was set, it writes the status message.
+  if (body instanceof Blob || body instanceof ReadableStream || body instanceof Response) return undefined
   return json(body)
 }
 

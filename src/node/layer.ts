@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { HeaderField } from '../core/entry.ts'
-import { combined, type Fields } from '../http/fields.ts'
+import type { Fields } from '../http/fields.ts'
 import { namesSet, textOf } from './head.ts'
 
 /** The header fields that outer layers had set when the cache was entered, by lower-case name. */
@@ -12,7 +12,8 @@ export interface InnerFields {
   readonly removed: readonly string[]
   /** The same by lower-case name, for judging. */
   readonly fields: Fields
-  readonly outerCacheControl?: string
+  /** What outer layers have said of caching, where it counts. */
+  readonly outerSayings: { readonly outerCacheControl?: string; readonly outerVary?: string }
 }
 
 /** Takes down what outer layers have set so far. */
@@ -27,13 +28,22 @@ export function innerFields(outer: OuterFields, headers: readonly HeaderField[])
     .filter((field) => field !== undefined)
   const present = new Set(headers.map(({ name }) => name.toLowerCase()))
   const fields = Object.fromEntries(own.map(({ name, value }) => [name.toLowerCase(), value]))
-  const outerControl = fields['cache-control'] === undefined && outer.get('cache-control')
+  const outerControl = fields['cache-control'] === undefined ? textFrom(outer, 'cache-control') : undefined
+  const outerVary = textFrom(outer, 'vary')
   return {
     headers: own,
     removed: [...outer.keys()].filter((name) => !present.has(name)),
     fields,
-    ...(outerControl ? { outerCacheControl: combined({ outerControl }, 'outerControl')! } : {}),
+    outerSayings: {
+      ...(outerControl === undefined ? {} : { outerCacheControl: outerControl }),
+      ...(outerVary === undefined ? {} : { outerVary }),
+    },
   }
+}
+
+function textFrom(outer: OuterFields, name: string): string | undefined {
+  const value = outer.get(name)
+  return value === undefined ? undefined : [value].flat().join(', ')
 }
 
 // A value that goes on where the outer one ended was appended to it: only what was appended is the response's own.

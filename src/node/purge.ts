@@ -3,6 +3,8 @@ import type { Cache } from '../cache.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { namesPurged, type TagList } from '../core/tags.ts'
 import { checkOptions } from '../core/values.ts'
+import type { Call } from '../visit.ts'
+import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
 
 /** When an `invalidates()` purges. */
@@ -18,8 +20,8 @@ export type PurgeTags<Args extends readonly unknown[], T extends string = string
 
 /** What one `invalidates()` does when its write has succeeded. */
 export interface Purge {
-  readonly isDue: (args: readonly unknown[], status: number) => boolean
-  readonly run: (args: readonly unknown[]) => MaybePromise<void>
+  readonly isDue: (call: Call, status: number) => boolean
+  readonly run: (call: Call) => MaybePromise<void>
 }
 
 /** Checks what `invalidates()` was given, when it is mounted. Throws `ERR_TAGCACHE_TAG` or `ERR_TAGCACHE_OPTION_UNKNOWN`. */
@@ -28,33 +30,47 @@ export function preparePurge(cache: Cache, tags: PurgeTags<never>, options: Inva
   if (typeof tags !== 'function' && namesPurged(tags).length === 0) cache.warn('TAGCACHE_INVALIDATES_NOTHING')
   const { when } = options
   return {
-    isDue: (args, status) => (when ? isWanted(cache, when, args) : status < 400),
-    run: (args) => purge(cache, tags, args),
+    isDue: (call, status) => (when ? isWanted(cache, when, call) : status < 400),
+    run: (call) => purge(cache, tags, call),
   }
 }
 
 // Where it cannot be told whether the write happened, or what it wrote, everything may be wrong.
-function isWanted(cache: Cache, when: (...args: never) => boolean, args: readonly unknown[]): boolean {
+function isWanted(cache: Cache, when: (...args: never) => boolean, call: Call): boolean {
   try {
-    return when(...(args as never))
+    return call(when) === true
   } catch (error) {
     cache.warn('TAGCACHE_PURGE_TAGS_FAILED', undefined, error)
     return true
   }
 }
 
-function purge(cache: Cache, tags: PurgeTags<never>, args: readonly unknown[]): MaybePromise<void> {
+function purge(cache: Cache, tags: PurgeTags<never>, call: Call): MaybePromise<void> {
   const everything = (error: unknown) => {
     cache.warn('TAGCACHE_PURGE_TAGS_FAILED', undefined, error)
     return cache.purge('everything')
   }
   try {
-    const given = typeof tags === 'function' ? tags(...(args as never)) : tags
+    const given = typeof tags === 'function' ? (call(tags) as ReturnType<typeof tags>) : tags
     if (!isPromise(given)) return cache.purge(given)
-    return given.then((list) => cache.purge(list)).catch(everything)
+    return inTime(cache, given)
+      .then((list) => cache.purge(list))
+      .catch(everything)
   } catch (error) {
     return everything(error)
   }
+}
+
+const LONGEST_TAGS = 10_000
+
+// A write is not kept waiting for ever by tags that do not come.
+function inTime<V>(cache: Cache, given: Promise<V>): Promise<V> {
+  return new Promise((resolve, reject) => {
+    const cancel = cache.after(LONGEST_TAGS, () =>
+      reject(new Error(`The tags did not come within ${LONGEST_TAGS} ms.`)),
+    )
+    given.then(resolve, reject).finally(cancel)
+  })
 }
 
 /**
@@ -65,7 +81,7 @@ export function purgeOnAnswer(
   cache: Cache,
   purge: Purge,
   res: ServerResponse,
-  args: readonly unknown[],
+  call: Call,
 ): (status: number) => MaybePromise<void> {
   const isLate = res.headersSent
   if (isLate) cache.warn('TAGCACHE_INVALIDATES_TOO_LATE')
@@ -74,19 +90,26 @@ export function purgeOnAnswer(
   const settle = (status: number) => {
     hasBegun = true
     if (!isLate) res.statusCode = status
-    if (purge.isDue(args, status)) pending = chain(pending, () => purge.run(args))
+    if (purge.isDue(call, status)) pending = chain(pending, () => purge.run(call))
     return pending
   }
-  interceptHead(res, ({ status }) => {
-    if (hasBegun) return undefined
-    const purging = settle(status)
-    if (isPromise(purging)) holdBack(res, purging)
-    return undefined
+  interceptHead(res, {
+    change: ({ status }) => {
+      if (hasBegun) return undefined
+      const purging = settle(status)
+      if (isPromise(purging)) holdBack(res, purging)
+      return undefined
+    },
+    refused: () => {
+      hasBegun = isLate
+    },
   })
   holdEnd(res, () => (hasBegun && !res.headersSent ? pending : settle(res.statusCode)))
-  // The write may have happened although nobody is left to be told.
-  res.once('close', () => {
-    if (!hasBegun || isLate) void settle(res.statusCode)
+  // The write may have happened although nobody is left to be told; or it goes on, and ends with an answer to nobody.
+  onClose(res, () => {
+    if (hasBegun && !isLate) return
+    void settle(res.statusCode)
+    hasBegun = isLate
   })
   return settle
 }
@@ -102,16 +125,27 @@ function holdBack(res: ServerResponse, until: Promise<void>): void {
   else res.once('socket', hold)
 }
 
-// `end` lets everything go that the socket holds, so it has to wait itself.
+// `end` lets everything go that the socket holds, so it has to wait itself; meanwhile the response looks as it will be.
 function holdEnd(res: ServerResponse, settled: () => MaybePromise<void>): void {
-  const original = res.end
+  const { end, write } = res
   let isHeld = false
   res.end = ((...args: unknown[]): ServerResponse => {
-    if (res.writableEnded || isHeld) return Reflect.apply(original, res, args)
-    isHeld = true
+    if (isHeld) return res
+    if (res.writableEnded) return Reflect.apply(end, res, args)
     const waiting = settled()
-    if (isPromise(waiting)) void waiting.finally(() => Reflect.apply(original, res, args))
-    else Reflect.apply(original, res, args)
+    if (!isPromise(waiting)) return Reflect.apply(end, res, args)
+    isHeld = true
+    Object.defineProperties(res, {
+      headersSent: { value: true, configurable: true },
+      writableEnded: { value: true, configurable: true },
+    })
+    void waiting.finally(() => {
+      isHeld = false
+      Reflect.deleteProperty(res, 'headersSent')
+      Reflect.deleteProperty(res, 'writableEnded')
+      Reflect.apply(end, res, args)
+    })
     return res
   }) as typeof res.end
+  res.write = ((...args: unknown[]): boolean => !isHeld && Reflect.apply(write, res, args)) as typeof res.write
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Entry, fieldValue, type HeaderField } from '../core/entry.ts'
+import { combined, type Fields } from '../http/fields.ts'
 import { isConditional, isLeftOutOf304, isNotModified } from '../http/validators.ts'
 
 /** What is told to the client beside the stored response. */
@@ -26,7 +27,8 @@ export function replay(req: IncomingMessage, res: ServerResponse, entry: Entry, 
   const { response } = entry
   const status = replayStatus(req, entry, told.now)
   res.statusCode = status
-  if (status === response.status) res.statusMessage = response.statusMessage
+  // HTTP/2 has no status message, and says so to whoever sets one.
+  if (status === response.status && response.statusMessage !== '') res.statusMessage = response.statusMessage
   setStoredFields(res, entry, status, told)
   if (status === 304 || status === 204) res.end()
   else if (response.trailers.length > 0 && req.httpVersion !== '1.0' && req.method !== 'HEAD')
@@ -61,7 +63,9 @@ export function appendTo(res: ServerResponse, name: string, value: string | read
 function endWhole(res: ServerResponse, { response }: Entry): void {
   res.removeHeader('Trailer')
   if (!res.hasHeader('Content-Length')) res.setHeader('Content-Length', response.body.byteLength)
-  res.end(bodyFor(res, response.body))
+  // A server may be told to refuse a body where there is none to send.
+  if (res.req.method === 'HEAD') res.end()
+  else res.end(bodyFor(res, response.body))
 }
 
 function endWithTrailers(res: ServerResponse, { response }: Entry): void {
@@ -74,4 +78,10 @@ function endWithTrailers(res: ServerResponse, { response }: Entry): void {
 // A layer above that wraps the response sees the bytes and might change them: it gets its own.
 function bodyFor(res: ServerResponse, body: Uint8Array): Uint8Array {
   return Object.hasOwn(res, 'end') || Object.hasOwn(res, 'write') ? Buffer.from(body) : body
+}
+
+/** Cache-Status with this cache's member behind those of the caches before it, the one nearest to the client last (RFC 9211, 2). */
+export function afterOthers(fields: Fields, cacheStatus: string): string {
+  const others = combined(fields, 'cache-status')
+  return others === undefined ? cacheStatus : `${others}, ${cacheStatus}`
 }

@@ -2,10 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Cache, Finding, Run } from '../cache.ts'
 import { isPromise } from '../core/maybe.ts'
 import { type ResolvedRoute, type RouteOptions, shareKey } from '../options.ts'
-import type { Target, Visit } from '../visit.ts'
+import type { Call, Target, Visit } from '../visit.ts'
 import { capture, type Recording } from './capture.ts'
+import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
-import { replay } from './replay.ts'
+import { afterOthers, replay } from './replay.ts'
 
 /** A request on its way through a `cached()`. */
 export interface Passage {
@@ -14,13 +15,13 @@ export interface Passage {
   readonly route: ResolvedRoute
   readonly req: IncomingMessage
   readonly res: ServerResponse
-  /** What the functions among the options are called with. */
-  readonly args: readonly unknown[]
+  readonly call: Call
   readonly target: () => Target
 }
 
 /** What a cache is doing about a response: a run being recorded, or nothing but telling that it does nothing. */
 export interface Layer {
+  readonly route: ResolvedRoute
   readonly run?: Run
   readonly recording?: Recording
   isSilent: boolean
@@ -34,7 +35,7 @@ export function layerOf(cache: Cache, res: ServerResponse): Layer | undefined {
 }
 
 /** Makes `layer` the one that counts for this cache. */
-export function setLayer(cache: Cache, res: ServerResponse, layer: Layer): void {
+function setLayer(cache: Cache, res: ServerResponse, layer: Layer): void {
   const known = layers.get(res)
   if (known) known.set(cache, layer)
   else layers.set(res, new Map([[cache, layer]]))
@@ -45,72 +46,81 @@ export function serve(passage: Passage, proceed: () => void): void {
   const { cache, res } = passage
   const route = enter(passage)
   if (!route) return proceed()
-  const finding = cache.look(visitOf(passage, route), (leave) => res.once('close', leave))
-  if (isPromise(finding)) void finding.then((found) => act(passage, found, proceed))
-  else act(passage, finding, proceed)
+  const finding = cache.look(visitOf(passage, route), (leave) => onClose(res, leave))
+  if (isPromise(finding)) void finding.then((found) => act(passage, found, route, proceed))
+  else act(passage, finding, route, proceed)
 }
 
 /**
  * The options that count for this layer; undefined where an outer layer of the same cache is at work already and only
- * needed refining.
+ * needed refining, or where the response has begun, so that nothing can be done about it.
  */
-export function enter({ cache, options, route, res }: Passage): ResolvedRoute | undefined {
+export function enter({ cache, options, route, res, call }: Passage): ResolvedRoute | undefined {
+  if (res.headersSent) return undefined
   const outer = layerOf(cache, res)
   if (!outer) return route
-  outer.isSilent = true
-  if (!outer.run || outer.run.isOver) return route
-  const refined = cache.route(options, outer.run.route)
-  if (!shareKey(refined, outer.run.route)) {
-    outer.recording?.stepBack()
-    return refined
+  const refined = cache.route(options, outer.run?.route ?? outer.route)
+  if (outer.run && !outer.run.isOver && shareKey(refined, outer.run.route)) {
+    cache.refine(outer.run, refined, call)
+    return undefined
   }
-  outer.isSilent = false
-  cache.refine(outer.run, refined)
-  return undefined
+  outer.isSilent = true
+  outer.recording?.stepBack()
+  return refined
 }
 
-export function visitOf({ req, args, target }: Passage, route: ResolvedRoute): Visit {
-  return { method: req.method ?? 'GET', headers: req.headers, target: target(), route, args }
+export function visitOf({ req, call, target }: Passage, route: ResolvedRoute): Visit {
+  return { method: req.method ?? 'GET', headers: req.headers, target: target(), route, call }
 }
 
-function act(passage: Passage, finding: Finding, proceed: () => void): void {
+function act(passage: Passage, finding: Finding, route: ResolvedRoute, proceed: () => void): void {
   const { cache, req, res } = passage
-  if (finding.kind === 'hit') {
+  // A layer above may have begun to answer meanwhile.
+  if (finding.kind === 'hit' && res.headersSent) {
+    proceed()
+  } else if (finding.kind === 'hit') {
     replay(req, res, finding.entry, finding)
   } else if (finding.kind === 'pass') {
-    announce(passage, finding)
+    announce(passage, finding, route)
     proceed()
   } else if (res.destroyed) {
     // Whoever left while waiting needs no handler run.
     cache.abandon(finding.run, 'aborted')
   } else {
-    setLayer(cache, res, { run: finding.run, recording: capture(cache, finding.run, req, res), isSilent: false })
+    record(passage, finding.run)
     proceed()
   }
 }
 
+/** Records what the layers below make of the run. */
+export function record({ cache, req, res }: Passage, run: Run): Recording {
+  const recording = capture(cache, run, req, res)
+  setLayer(cache, res, { route: run.route, run, recording, isSilent: false })
+  return recording
+}
+
 /** Has Cache-Status say why the cache stood aside, and leaves the record, unless an inner layer of it takes over. */
 export function announce(
-  { cache, res, route, target }: Passage,
+  { cache, res, target }: Passage,
   { trace, cacheStatus }: Finding & { kind: 'pass' },
+  route: ResolvedRoute,
 ): void {
   const { methods } = target()
   if (trace.reason === 'method' && methods && !methods.some((method) => route.methods.has(method))) {
     cache.warn('TAGCACHE_UNSAFE_ROUTE', trace.route)
   }
-  const layer: Layer = { isSilent: false }
+  const layer: Layer = { route, isSilent: false }
   setLayer(cache, res, layer)
   let isRecorded = false
-  const record = () => {
+  const leaveRecord = () => {
     if (!layer.isSilent && !isRecorded) cache.record(trace)
     isRecorded = true
   }
-  res.once('close', record)
-  interceptHead(res, ({ fields }) => {
-    record()
-    if (layer.isSilent) return undefined
-    const below = fields['cache-status']
-    const value = below === undefined ? cacheStatus : `${[below].flat().join(', ')}, ${cacheStatus}`
-    return { set: [['Cache-Status', value]], remove: [] }
+  onClose(res, leaveRecord)
+  interceptHead(res, {
+    change: ({ fields }) => {
+      leaveRecord()
+      return layer.isSilent ? undefined : { set: [['Cache-Status', afterOthers(fields, cacheStatus)]], remove: [] }
+    },
   })
 }

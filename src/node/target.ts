@@ -1,6 +1,6 @@
-/** The path of a request target, without query. */
+/** The path of a request target, without query. A fragment, which has no place there, stays visible. */
 export function pathOf(url: string): string {
-  const end = url.search(/[?#]/)
+  const end = url.indexOf('?')
   return end === -1 ? url : url.slice(0, end)
 }
 
@@ -10,16 +10,27 @@ export function queryOf(url: string): string {
   return start === -1 ? '' : url.slice(start + 1)
 }
 
-/** What stands for the host in a key: the scheme is named where it is not http. */
+/** What stands for the host in a key: the scheme is named where it is not http, or where it could be mistaken. */
 export function hostPart(protocol: string, host: string | undefined): string {
   const name = (host ?? '').toLowerCase()
-  return protocol === 'http' ? name : `${protocol}://${name}`
+  return protocol === 'http' && !name.includes('/') ? name : `${protocol}://${name}`
 }
 
-/** The whole path of a request whose framework has cut its mount point off, and that mount point. */
-export function mountedPath(original: string, inner: string): { path: string; mount: string } {
+/** The whole path of a request whose framework has cut its mount point off. */
+export interface MountedPath {
+  readonly path: string
+  readonly mount: string
+  /** What the client sent, where that is something else. */
+  readonly original?: string
+}
+
+/**
+ * Puts a path together again from what the client sent and what a framework has left of it. `/mount` is left as `/`; what
+ * is no end of the original was rewritten, and then a handler may know both.
+ */
+export function mountedPath(originalUrl: string, inner: string): MountedPath {
+  const original = pathOf(originalUrl)
   if (original.endsWith(inner)) return { path: original, mount: original.slice(0, original.length - inner.length) }
-  // `/mount` has become `/`; anything else was rewritten, and then the handler sees the new path.
   if (inner === '/') return { path: original, mount: original }
-  return { path: inner, mount: '' }
+  return { path: inner, mount: '', original: originalUrl }
 }
