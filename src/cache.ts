@@ -21,7 +21,6 @@ import {
   type RouteOptions,
   resolveCache,
   resolveRoute,
-  type TagSource,
 } from './options.ts'
 import {
   type CachedResponse,
@@ -60,14 +59,14 @@ export interface Run {
   readonly startedAt: number
   readonly forward: Forward
   flight: Flight<Run, Waiting, Entry> | undefined
-  /** What will say the tags when the response is known, each where it stands. */
-  readonly tagSources: BoundTags[]
   /** Tags, as the backend knows them. */
   readonly tags: Set<string>
   /** Tags that the response will probably have, for those who come while it is computed. */
   readonly expectedTags: Set<string>
   /** The options that count: of the request's own layer, refined by inner ones. */
   route: ResolvedRoute
+  /** Calls a function among them for the layer in which it stands. */
+  call: Call
   /** Whether responses under this key were of no use lately, so that the request is not changed for the sake of storing. */
   readonly isGrounded: boolean
   ttl: number | undefined
@@ -75,11 +74,6 @@ export interface Run {
   isOver: boolean
   /** The handler has changed its mind after its answer was stored, or while it is on its way into the store. */
   isRetracted: boolean
-}
-
-interface BoundTags {
-  readonly source: TagSource
-  readonly call: Call
 }
 
 interface Waiting {
@@ -119,6 +113,8 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   readonly #listeners = new Map<CacheListener, CacheEvent['type'] | undefined>()
   readonly #counters = new Counters()
   readonly #warned = new Set<string>()
+  /** What every entry carries where the backend is shared. */
+  readonly #implicitTags: readonly string[]
   #isClosed = false
 
   /** @internal */
@@ -136,6 +132,8 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       },
     )
     this.#flights = new Flights(time)
+    const { namespace } = this.#options
+    this.#implicitTags = namespace === undefined ? [] : [`${namespace}|everything`]
     this.#takeNamespace()
     this.#backend.onRemoval?.((removal) => this.#emit({ type: 'removal', ...removal }))
   }
@@ -243,8 +241,8 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
 
   /** @internal Lets an inner layer's options count for a run that an outer one began. */
   refine(run: Run, route: ResolvedRoute, call: Call): void {
-    run.tagSources.push(...route.tags.slice(run.route.tags.length).map((source) => ({ source, call })))
     run.route = route
+    run.call = call
     this.#expectTags(run)
   }
 
@@ -325,7 +323,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   ): Answer<Sync, boolean> {
     this.#checkOpen()
     const lifetime = ttl === undefined ? this.#options.defaultTtl : durationOf('ttl', ttl, 'ERR_TAGCACHE_TTL')
-    const names = namesCarried(tags as TagList).map((name) => this.#tagKey(name))
+    const names = [...this.#implicitTags, ...namesCarried(tags as TagList).map((name) => this.#tagKey(name))]
     const { stored, vary } = makeResponse(response)
     if (lifetime === 0) return this.#answer(false)
     const parts = partsOfRequest(route, request, this.#options.namespace)
@@ -380,15 +378,16 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
 
   /** What the cache has done since it was made, and what it holds now. */
   stats(): CacheStats {
-    return this.#counters.read(this.#backend.size?.() ?? { entries: 0, bytes: 0 })
+    return this.#counters.read(this.#guard.size())
   }
 
-  /** Ends the cache: requests go to their handlers, other methods throw `ERR_TAGCACHE_CLOSED`. */
+  /** Ends the cache, and its backend when no other cache uses that: requests go to their handlers, other methods throw `ERR_TAGCACHE_CLOSED`. */
   close(): Answer<Sync, void> {
     if (this.#isClosed) return this.#answer(undefined as void)
     this.#isClosed = true
-    namespaces.get(this.#backend)?.delete(this.#options.namespace ?? '')
-    return this.#answer(this.#backend.close())
+    const taken = namespaces.get(this.#backend)
+    taken?.delete(this.#options.namespace ?? '')
+    return this.#answer(taken && taken.size > 0 ? (undefined as void) : this.#backend.close())
   }
 
   // ——— The steps ———
@@ -459,12 +458,12 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       stamp,
       startedAt: this.now(),
       forward,
-      tagSources: visit.route.tags.map((source) => ({ source, call: visit.call })),
-      tags: new Set(),
-      expectedTags: new Set(),
+      tags: new Set(this.#implicitTags),
+      expectedTags: new Set(this.#implicitTags),
       flight: undefined,
       isGrounded: this.#flights.isGrounded(key),
       route: visit.route,
+      call: visit.call,
       ttl: undefined,
       isSkipped: false,
       isOver: false,
@@ -480,8 +479,8 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   }
 
   #askTags(run: Run): string[] {
-    return run.tagSources.flatMap(({ source, call }) => {
-      const tags = typeof source === 'function' ? (call(source) as TagList) : source
+    return run.route.tags.flatMap((source) => {
+      const tags = typeof source === 'function' ? (run.call(source) as TagList) : source
       if (tags instanceof Promise) tags.catch(() => {})
       return namesCarried(tags).map((name) => this.#tagKey(name))
     })
@@ -559,7 +558,9 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   }
 
   #clear(): MaybePromise<void> {
-    return chain(this.#guard.clear(), () => this.#emit({ type: 'clear' }))
+    // Others that share the backend keep what is theirs.
+    const cleared = this.#implicitTags.length > 0 ? this.#guard.invalidate(this.#implicitTags) : this.#guard.clear()
+    return chain(cleared, () => this.#emit({ type: 'clear' }))
   }
 
   #tagKey(name: string): string {

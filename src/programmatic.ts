@@ -125,7 +125,7 @@ export function showEntry(entry: Entry, now: number): CachedResponse {
       headers.map(({ name, value }) => [name.toLowerCase(), typeof value === 'string' ? value : [...value]]),
     ),
     body: copyOf(body),
-    tags: entry.tags.map((tag) => tag.slice(tag.indexOf('tag/') + 4)),
+    tags: entry.tags.flatMap((tag) => /^(?:[\w.-]+\|)?tag\/(.*)$/s.exec(tag)?.[1] ?? []),
     time: entry.time,
     age: Math.floor(ageOf(entry, now) / 1000),
     ttl: Math.floor(freshFor(entry, now) / 1000),

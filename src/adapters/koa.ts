@@ -7,7 +7,7 @@ import { type Controls, controlsOf } from '../node/controls.ts'
 import { captureKoa, replayKoa } from '../node/koa.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, purgeOnAnswer } from '../node/purge.ts'
 import { announce, enter, type Passage, visitOf } from '../node/serve.ts'
-import { hostPart, mountedPath, pathOf, queryOf } from '../node/target.ts'
+import { hostPart, mountedPath, queryOf } from '../node/target.ts'
 import type { CacheOptions, RouteOptions } from '../options.ts'
 import type { Call, Target } from '../visit.ts'
 
@@ -94,15 +94,16 @@ function cachedHandler(cache: Cache, options: RouteOptions<never>): KoaHandler {
       call: callerOf(ctx),
       target: () => targetOf(ctx, cached),
     }
-    const effective = enter(passage)
-    if (!effective) return next()
-    const looked = cache.look(visitOf(passage, effective), (leave) => onClose(res, leave))
+    const standing = enter(passage)
+    if (!standing) return next()
+    const looked = cache.look(visitOf(passage, standing), (leave) => onClose(res, leave))
     const finding = isPromise(looked) ? await looked : looked
-    if (finding.kind === 'hit') return res.headersSent ? next() : replayKoa(ctx, finding)
+    if (finding.kind === 'hit' && !res.headersSent) return replayKoa(ctx, finding)
+    if (finding.kind === 'hit') return res.writableEnded ? undefined : next()
     if (finding.kind === 'run') {
       return res.destroyed ? cache.abandon(finding.run, 'aborted') : captureKoa(passage, finding.run, ctx, next)
     }
-    announce(passage, finding, effective)
+    announce(passage, finding, standing)
     await next()
   }
 }
@@ -145,8 +146,7 @@ function callerOf(ctx: RoutedContext): Call {
 }
 
 function targetOf(ctx: RoutedContext, self: KoaHandler): Target {
-  // Koa has no path for a target that is no URL.
-  const mounted = mountedPath(ctx.originalUrl, ctx.path ?? pathOf(ctx.originalUrl))
+  const mounted = mountedPath(ctx.originalUrl, ctx.url)
   const route = currentRoute(ctx, self)
   return {
     pattern: route && mounted.mount + String(route.path),

@@ -4,7 +4,7 @@ import { Cache } from '../cache.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, purgeOnAnswer } from '../node/purge.ts'
 import { serve } from '../node/serve.ts'
-import { hostPart, mountedPath, pathOf, queryOf } from '../node/target.ts'
+import { hostPart, mountedPath, queryOf } from '../node/target.ts'
 import type { CacheOptions, RouteOptions } from '../options.ts'
 import type { Target } from '../visit.ts'
 
@@ -92,7 +92,7 @@ function targetOf(req: IncomingMessage & { originalUrl?: string }): Target {
   const authority = req.headers[':authority'] ?? req.headers.host
   return {
     pattern: undefined,
-    ...mountedPath(req.originalUrl ?? url, pathOf(url)),
+    ...mountedPath(req.originalUrl ?? url, url),
     params: {},
     query: queryOf(url),
     host: hostPart(isEncrypted ? 'https' : 'http', typeof authority === 'string' ? authority : undefined),

@@ -15,7 +15,7 @@ export function encodeEntry(entry: Entry, identity: string): Uint8Array {
   frame.writeUInt32LE(head.byteLength, 4)
   head.copy(frame, PREFIX)
   frame.set(body, PREFIX + head.byteLength)
-  frame.writeUInt32LE(crc32(frame.subarray(PREFIX)), 8)
+  frame.writeUInt32LE(checksumOf(frame), 8)
   return frame
 }
 
@@ -25,10 +25,15 @@ export function decodeEntry(bytes: unknown): { entry: Entry; identity: string } 
   const frame = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (frame.byteLength < PREFIX || !frame.subarray(0, 4).equals(MAGIC))
     throw damaged('it does not begin as a frame does')
-  if (crc32(frame.subarray(PREFIX)) !== frame.readUInt32LE(8)) throw damaged('its checksum does not fit')
+  if (checksumOf(frame) !== frame.readUInt32LE(8)) throw damaged('its checksum does not fit')
   const bodyAt = PREFIX + frame.readUInt32LE(4)
   const { identity, entry } = JSON.parse(frame.toString('utf8', PREFIX, bodyAt))
   return { identity, entry: { ...entry, response: { ...entry.response, body: frame.subarray(bodyAt) } } }
+}
+
+// Of everything but the magic, which is compared, and itself.
+function checksumOf(frame: Buffer): number {
+  return crc32(frame.subarray(PREFIX), crc32(frame.subarray(4, 8)))
 }
 
 function damaged(how: string): TagcacheError {

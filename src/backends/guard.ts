@@ -2,7 +2,7 @@ import { type Entry, isSound } from '../core/entry.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import type { Time } from '../core/time.ts'
 import { TagcacheError } from '../errors.ts'
-import type { Lookup, TagBackend } from './backend.ts'
+import type { BackendSize, Lookup, TagBackend } from './backend.ts'
 
 /** Told what goes wrong with the backend. */
 export interface GuardEvents {
@@ -17,6 +17,7 @@ export interface GuardOptions {
   readonly time: Time
 }
 
+const NOTHING: BackendSize = { entries: 0, bytes: 0 }
 const MOST_PENDING_TAGS = 10_000
 
 /**
@@ -43,7 +44,7 @@ export class Guard {
     return chain(
       this.#afterDelivery(() => this.#call('lookup', () => this.#backend.lookup(key), isLookup)),
       (found) => {
-        if (found?.fault !== undefined) this.#events.fault('lookup', found.fault)
+        if (found) this.#tellFault('lookup', found)
         return found
       },
     )
@@ -64,12 +65,28 @@ export class Guard {
   }
 
   list(tag: string, limit: number): MaybePromise<readonly Lookup[] | undefined> {
-    return this.#afterDelivery(() => this.#call('list', () => this.#backend.list(tag, limit), isLookups))
+    return chain(
+      this.#afterDelivery(() => this.#call('list', () => this.#backend.list(tag, limit), isLookups)),
+      (found) => {
+        for (const lookup of found ?? []) this.#tellFault('list', lookup)
+        return found
+      },
+    )
   }
 
   /** Whether there was one. */
   delete(key: string): MaybePromise<boolean> {
     return isTrue(this.#call('delete', () => this.#backend.delete(key), isBoolean))
+  }
+
+  /** How much it holds; nothing where it cannot tell. */
+  size(): BackendSize {
+    try {
+      return this.#backend.size?.() ?? NOTHING
+    } catch (error) {
+      this.#events.fault('size', error)
+      return NOTHING
+    }
   }
 
   /** Answers once the backend has taken it, or once it is kept for later. */
@@ -132,6 +149,10 @@ export class Guard {
     })
     if (isPromise(done)) this.#delivery = done
     return done
+  }
+
+  #tellFault(operation: string, { fault }: Lookup): void {
+    if (fault !== undefined) this.#events.fault(operation, fault)
   }
 
   #take(operation: string, run: () => MaybePromise<void>): MaybePromise<boolean> {

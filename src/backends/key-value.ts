@@ -26,9 +26,15 @@ type AnswersWithPromise<B extends CacheBackend> =
   | Extract<ReturnType<B['set']>, PromiseLike<unknown>>
   | Extract<ReturnType<B['delete']>, PromiseLike<unknown>>
 
-/** Whether all three methods of a backend answer at once, as far as its types tell. */
+/** Whether a backend answers at once, as far as its types tell: its `get` decides, and where the others differ it is either. */
 export type IsSync<B extends CacheBackend> =
-  IsAny<ReturnType<B['get']>> extends true ? boolean : [AnswersWithPromise<B>] extends [never] ? true : false
+  IsAny<ReturnType<B['get']>> extends true
+    ? boolean
+    : [Extract<ReturnType<B['get']>, PromiseLike<unknown>>] extends [never]
+      ? [AnswersWithPromise<B>] extends [never]
+        ? true
+        : boolean
+      : false
 
 type IsAny<V> = 0 extends 1 & V ? true : false
 
@@ -238,6 +244,6 @@ function answersAtOnce(backend: CacheBackend): boolean {
     answer.catch(() => {})
     return false
   } catch {
-    return true
+    return false
   }
 }

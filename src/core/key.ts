@@ -184,8 +184,10 @@ function sortByRoot(parts: string[]): string[] {
 
 // Parts of one root may be merged by a parser (`a=1&a[]=2`, `a.b=1`), so their order counts; undefined: it cannot be told.
 function rootOf(part: string): string | undefined {
-  const name = decodeText(splitPair(part)[0])
-  if (name === undefined || name.startsWith('[')) return undefined
+  const [label, value = ''] = splitPair(part)
+  const name = decodeText(label)
+  // Express's extended parser ends the name of `a=b[]=c` at the bracket.
+  if (name === undefined || name.startsWith('[') || /(\]|%5D)=/i.test(value)) return undefined
   return name.split(/[[.]/, 1)[0]
 }
 

@@ -111,6 +111,8 @@ export function purgeOnAnswer(
     void settle(res.statusCode)
     hasBegun = isLate
   })
+  // Whoever has answered already tells of no end any more.
+  if (isLate && res.writableEnded) void settle(res.statusCode)
   return settle
 }
 
@@ -125,9 +127,9 @@ function holdBack(res: ServerResponse, until: Promise<void>): void {
   else res.once('socket', hold)
 }
 
-// `end` lets everything go that the socket holds, so it has to wait itself; meanwhile the response looks as it will be.
+// `end` lets everything go that the socket holds, so it has to wait itself; meanwhile the response looks as one that was sent.
 function holdEnd(res: ServerResponse, settled: () => MaybePromise<void>): void {
-  const { end, write } = res
+  const { end } = res
   let isHeld = false
   res.end = ((...args: unknown[]): ServerResponse => {
     if (isHeld) return res
@@ -135,17 +137,41 @@ function holdEnd(res: ServerResponse, settled: () => MaybePromise<void>): void {
     const waiting = settled()
     if (!isPromise(waiting)) return Reflect.apply(end, res, args)
     isHeld = true
-    Object.defineProperties(res, {
-      headersSent: { value: true, configurable: true },
-      writableEnded: { value: true, configurable: true },
-    })
+    const release = closeFor(res)
     void waiting.finally(() => {
       isHeld = false
-      Reflect.deleteProperty(res, 'headersSent')
-      Reflect.deleteProperty(res, 'writableEnded')
+      release()
       Reflect.apply(end, res, args)
     })
     return res
   }) as typeof res.end
-  res.write = ((...args: unknown[]): boolean => !isHeld && Reflect.apply(write, res, args)) as typeof res.write
+}
+
+// What was said to the client is said, whatever is done to the response while it waits.
+function closeFor(res: ServerResponse): () => void {
+  const { statusCode, statusMessage } = res
+  const refuse = () => {
+    throw Object.assign(new Error('Cannot change headers after they are sent to the client'), {
+      code: 'ERR_HTTP_HEADERS_SENT',
+    })
+  }
+  const shadows = {
+    headersSent: true,
+    writableEnded: true,
+    write: () => false,
+    ...(res.headersSent ? {} : { writeHead: refuse, setHeader: refuse, appendHeader: refuse, removeHeader: refuse }),
+  }
+  const before = Object.getOwnPropertyDescriptors(res) as Record<string, PropertyDescriptor | undefined>
+  for (const [name, value] of Object.entries(shadows))
+    Object.defineProperty(res, name, { value, configurable: true, writable: true })
+  return () => {
+    for (const name of Object.keys(shadows)) {
+      const descriptor = before[name]
+      if (descriptor) Object.defineProperty(res, name, descriptor)
+      else Reflect.deleteProperty(res, name)
+    }
+    if (res.headersSent) return
+    res.statusCode = statusCode
+    res.statusMessage = statusMessage
+  }
 }

@@ -19,9 +19,14 @@ export interface Passage {
   readonly target: () => Target
 }
 
-/** What a cache is doing about a response: a run being recorded, or nothing but telling that it does nothing. */
-export interface Layer {
+/** What counts for a layer: its options over those of the layers around it, and how to call the functions among them. */
+export interface Standing {
   readonly route: ResolvedRoute
+  readonly call: Call
+}
+
+/** What a cache is doing about a response: a run being recorded, or nothing but telling that it does nothing. */
+export interface Layer extends Standing {
   readonly run?: Run
   readonly recording?: Recording
   isSilent: boolean
@@ -44,24 +49,25 @@ function setLayer(cache: Cache, res: ServerResponse, layer: Layer): void {
 /** Answers from the cache, or has `proceed` run the handler and its response recorded. */
 export function serve(passage: Passage, proceed: () => void): void {
   const { cache, res } = passage
-  const route = enter(passage)
-  if (!route) return proceed()
-  const finding = cache.look(visitOf(passage, route), (leave) => onClose(res, leave))
-  if (isPromise(finding)) void finding.then((found) => act(passage, found, route, proceed))
-  else act(passage, finding, route, proceed)
+  const standing = enter(passage)
+  if (!standing) return proceed()
+  const finding = cache.look(visitOf(passage, standing), (leave) => onClose(res, leave))
+  if (isPromise(finding)) void finding.then((found) => act(passage, found, standing, proceed))
+  else act(passage, finding, standing, proceed)
 }
 
 /**
- * The options that count for this layer; undefined where an outer layer of the same cache is at work already and only
- * needed refining, or where the response has begun, so that nothing can be done about it.
+ * What counts for this layer; undefined where an outer layer of the same cache is at work already and only needed
+ * refining, or where the response has begun, so that nothing can be done about it.
  */
-export function enter({ cache, options, route, res, call }: Passage): ResolvedRoute | undefined {
+export function enter({ cache, options, route, res, call }: Passage): Standing | undefined {
   if (res.headersSent) return undefined
   const outer = layerOf(cache, res)
-  if (!outer) return route
-  const refined = cache.route(options, outer.run?.route ?? outer.route)
-  if (outer.run && !outer.run.isOver && shareKey(refined, outer.run.route)) {
-    cache.refine(outer.run, refined, call)
+  if (!outer) return { route, call }
+  const base = outer.run ?? outer
+  const refined = { route: cache.route(options, base.route), call: callIn(base, call) }
+  if (outer.run && !outer.run.isOver && shareKey(refined.route, outer.run.route)) {
+    cache.refine(outer.run, refined.route, refined.call)
     return undefined
   }
   outer.isSilent = true
@@ -69,19 +75,26 @@ export function enter({ cache, options, route, res, call }: Passage): ResolvedRo
   return refined
 }
 
-export function visitOf({ req, call, target }: Passage, route: ResolvedRoute): Visit {
+// A function that an outer layer has brought along is called as it is there: with the parameters of that layer.
+function callIn(outer: Standing, call: Call): Call {
+  const { tags, scope, host, key, enabled } = outer.route
+  const theirs = new Set<unknown>([...tags, scope, host, key, enabled])
+  return (option) => (theirs.has(option) ? outer.call : call)(option)
+}
+
+export function visitOf({ req, target }: Passage, { route, call }: Standing): Visit {
   return { method: req.method ?? 'GET', headers: req.headers, target: target(), route, call }
 }
 
-function act(passage: Passage, finding: Finding, route: ResolvedRoute, proceed: () => void): void {
+function act(passage: Passage, finding: Finding, standing: Standing, proceed: () => void): void {
   const { cache, req, res } = passage
-  // A layer above may have begun to answer meanwhile.
+  // A layer above may have answered meanwhile, or begun to.
   if (finding.kind === 'hit' && res.headersSent) {
-    proceed()
+    if (!res.writableEnded) proceed()
   } else if (finding.kind === 'hit') {
     replay(req, res, finding.entry, finding)
   } else if (finding.kind === 'pass') {
-    announce(passage, finding, route)
+    announce(passage, finding, standing)
     proceed()
   } else if (res.destroyed) {
     // Whoever left while waiting needs no handler run.
@@ -95,7 +108,7 @@ function act(passage: Passage, finding: Finding, route: ResolvedRoute, proceed: 
 /** Records what the layers below make of the run. */
 export function record({ cache, req, res }: Passage, run: Run): Recording {
   const recording = capture(cache, run, req, res)
-  setLayer(cache, res, { route: run.route, run, recording, isSilent: false })
+  setLayer(cache, res, { route: run.route, call: run.call, run, recording, isSilent: false })
   return recording
 }
 
@@ -103,13 +116,13 @@ export function record({ cache, req, res }: Passage, run: Run): Recording {
 export function announce(
   { cache, res, target }: Passage,
   { trace, cacheStatus }: Finding & { kind: 'pass' },
-  route: ResolvedRoute,
+  { route, call }: Standing,
 ): void {
   const { methods } = target()
   if (trace.reason === 'method' && methods && !methods.some((method) => route.methods.has(method))) {
     cache.warn('TAGCACHE_UNSAFE_ROUTE', trace.route)
   }
-  const layer: Layer = { route, isSilent: false }
+  const layer: Layer = { route, call, isSilent: false }
   setLayer(cache, res, layer)
   let isRecorded = false
   const leaveRecord = () => {

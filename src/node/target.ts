@@ -28,9 +28,11 @@ export interface MountedPath {
  * Puts a path together again from what the client sent and what a framework has left of it. `/mount` is left as `/`; what
  * is no end of the original was rewritten, and then a handler may know both.
  */
-export function mountedPath(originalUrl: string, inner: string): MountedPath {
-  const original = pathOf(originalUrl)
-  if (original.endsWith(inner)) return { path: original, mount: original.slice(0, original.length - inner.length) }
-  if (inner === '/') return { path: original, mount: original }
-  return { path: inner, mount: '', original: originalUrl }
+export function mountedPath(originalUrl: string, innerUrl: string): MountedPath {
+  const whole = pathOf(originalUrl)
+  const inner = pathOf(innerUrl)
+  const rewritten = { path: inner, mount: '', original: originalUrl }
+  if (queryOf(originalUrl) !== queryOf(innerUrl)) return rewritten
+  if (whole.endsWith(inner)) return { path: whole, mount: whole.slice(0, whole.length - inner.length) }
+  return inner === '/' ? { path: whole, mount: whole } : rewritten
 }

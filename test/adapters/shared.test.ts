@@ -1,0 +1,27 @@
+import { describe } from 'vitest'
+import { STACKS } from '../support/stacks.ts'
+import { cacheStatus } from './shared/cache-status.ts'
+import { credentials } from './shared/credentials.ts'
+import { flights } from './shared/flights.ts'
+import { hits } from './shared/hits.ts'
+import { keys } from './shared/keys.ts'
+import { layers } from './shared/layers.ts'
+import { options } from './shared/options.ts'
+import { purge } from './shared/purge.ts'
+import { tags } from './shared/tags.ts'
+import { validators } from './shared/validators.ts'
+import { vary } from './shared/vary.ts'
+
+describe.each(STACKS)('$name', (stack) => {
+  describe('hits and misses', () => hits(stack))
+  describe('tags', () => tags(stack))
+  describe('validators', () => validators(stack))
+  describe('Cache-Status', () => cacheStatus(stack))
+  describe('credentials', () => credentials(stack))
+  describe('Vary', () => vary(stack))
+  describe('keys', () => keys(stack))
+  describe('options', () => options(stack))
+  describe('layers of cached()', () => layers(stack))
+  describe('invalidates()', () => purge(stack))
+  describe('coalescing', () => flights(stack))
+})

@@ -1,0 +1,59 @@
+import type { Cache, Decision, Finding, Run } from '../../src/cache.ts'
+import type { StoredResponse } from '../../src/core/entry.ts'
+import type { TagList } from '../../src/core/tags.ts'
+import type { ResponseHead } from '../../src/http/policy.ts'
+import type { RouteOptions } from '../../src/options.ts'
+import type { Target, Visit } from '../../src/visit.ts'
+
+/** A request as adapters hand it to the cache. */
+export function visitOf(
+  cache: Cache,
+  path: string,
+  options: RouteOptions<never> = {},
+  more: Partial<Omit<Visit, 'target'>> & { target?: Partial<Target> } = {},
+): Visit {
+  const { target, ...rest } = more
+  return {
+    method: 'GET',
+    headers: {},
+    route: cache.route(options),
+    call: (option) => option(...([] as never)),
+    ...rest,
+    target: { pattern: path, mount: '', path, params: {}, query: '', host: '', ...target },
+  }
+}
+
+/** The first look of a request, as a promise. */
+export async function look(cache: Cache, visit: Visit): Promise<Finding> {
+  return cache.look(visit, () => {})
+}
+
+/** The run of a request that is expected to be for the handler. */
+export async function begin(cache: Cache, visit: Visit): Promise<Run> {
+  const finding = await look(cache, visit)
+  if (finding.kind !== 'run') throw new Error(`a run was expected, not ${JSON.stringify(finding)}`)
+  return finding.run
+}
+
+/** Ends a run with a response, as a handler that answers it. */
+export async function finish(
+  cache: Cache,
+  run: Run,
+  { body = '', tags = [], head = {} }: { body?: string; tags?: TagList; head?: Partial<ResponseHead> } = {},
+): Promise<Decision> {
+  cache.addTags(run, tags)
+  const decision = cache.decide(run, { status: 200, fields: {}, ...head })
+  if (decision.store) await cache.land(run, decision, responseOf(body))
+  else cache.abandon(run, decision.reason)
+  return decision
+}
+
+export function responseOf(body: string): StoredResponse {
+  return { status: 200, statusMessage: '', headers: [], removed: [], body: Buffer.from(body), trailers: [] }
+}
+
+/** What a finding answers: the body of a hit, or what happens instead. */
+export function answerOf(finding: Finding): string {
+  if (finding.kind === 'hit') return Buffer.from(finding.entry.response.body).toString()
+  return finding.kind === 'run' ? 'run' : `pass: ${finding.trace.reason}`
+}
