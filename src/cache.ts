@@ -228,6 +228,11 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.#emit({ type: 'trace', ...trace })
   }
 
+  /** @internal What Cache-Status says of a run whose response is not stored for that reason. */
+  statusOf(run: Run, reason: string): string {
+    return this.#forwardStatus(run.forward, { detail: reason })
+  }
+
   /** @internal Adds tags to a run. Throws `ERR_TAGCACHE_TAG`. */
   addTags(run: Run, tags: TagList): void {
     for (const name of namesCarried(tags)) run.tags.add(this.#tagKey(name))

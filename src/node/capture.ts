@@ -8,7 +8,7 @@ import { speaksOfCaching, storableField } from '../http/policy.ts'
 import { CONDITIONS, isConditional, isLeftOutOf304, isNotModified } from '../http/validators.ts'
 import { onClose } from './close.ts'
 import { type Head, type HeadChange, interceptHead, textOf } from './head.ts'
-import { type InnerFields, innerFields, type OuterFields, outerFields } from './layer.ts'
+import { addedByDefault, type InnerFields, innerFields, type OuterFields, outerFields } from './layer.ts'
 import { afterOthers } from './replay.ts'
 
 /** A response being recorded. */
@@ -119,7 +119,7 @@ class Recorder implements Recording {
   // ——— The head ———
 
   #meetHead(head: Head): HeadChange {
-    const inner = innerFields(this.#outer, head.headers)
+    const inner = innerFields(this.#res, this.#outer, head.headers)
     this.#head = head
     this.#inner = inner
     this.#decision = this.#decide(head, inner)
@@ -145,8 +145,11 @@ class Recorder implements Recording {
 
   #changeHead(head: Head): HeadChange {
     const set: [string, string][] = [['Cache-Status', afterOthers(head.fields, this.#decision?.cacheStatus ?? '')]]
-    if (this.#decision?.store && this.#run.route.clientCacheControl)
-      set.push(...clientFields(head.fields, head.status, this.#whole))
+    if (this.#decision?.store && this.#run.route.clientCacheControl) {
+      const added = clientFields(head.fields, head.status, this.#whole)
+      for (const [name] of added) addedByDefault(this.#res, name)
+      set.push(...added)
+    }
     const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
     if (head.status !== 200 || !this.#conditions || !isNotModified(this.#conditions, fields, this.#cache.now()))
       return { set, remove: [] }

@@ -1,20 +1,22 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
-import { pipeline, type Readable, Transform } from 'node:stream'
+import { pipeline, Readable, Transform } from 'node:stream'
 import type { Cache, Decision, Finding, Run } from '../cache.ts'
-import { fieldValue } from '../core/entry.ts'
+import { fieldValue, type StoredResponse } from '../core/entry.ts'
 import { formatDate } from '../http/date.ts'
-import { firstLine } from '../http/fields.ts'
+import { combined, firstLine } from '../http/fields.ts'
 import { isNotModified } from '../http/validators.ts'
 import { type Beginning, clientFields, joined, storedFields } from './capture.ts'
-import { namesSet, textOf } from './head.ts'
-import { type InnerFields, innerFields } from './layer.ts'
-import { appendTo, replay, replayStatus, setStoredFields } from './replay.ts'
+import { onClose } from './close.ts'
+import { interceptHead, namesSet, textOf } from './head.ts'
+import { addedByDefault, type InnerFields, innerFields } from './layer.ts'
+import { afterOthers, appendTo, replay, replayStatus, setStoredFields } from './replay.ts'
 import { type Passage, record } from './serve.ts'
 
 /** As much of a Koa context as the cache touches. */
 export interface KoaLike {
   readonly req: IncomingMessage
   readonly res: ServerResponse
+  readonly response: object & { _body?: unknown }
   status: number
   message: string
   body: unknown
@@ -32,7 +34,7 @@ export function replayKoa(ctx: KoaLike, { entry, ...told }: Finding & { kind: 'h
   ctx.status = status
   if (status === response.status && response.statusMessage !== '') ctx.message = response.statusMessage
   // Layers above may change the body: they get their own.
-  if (status !== 304 && status !== 204) ctx.body = Buffer.from(response.body)
+  if (status !== 304 && status !== 204) ctx.body = bodyFor(response)
   if (fieldValue(response.headers, 'content-type') === undefined) ctx.res.removeHeader('Content-Type')
   setStoredFields(ctx.res, entry, status, told)
 }
@@ -53,12 +55,26 @@ export async function captureKoa(
     await next()
   } catch (error) {
     recording.handOver()
+    tell(ctx.res, cache.statusOf(run, 'failed'))
     cache.abandon(run, 'failed')
     throw error
   }
   if (ctx.respond === false || ctx.res.headersSent || run.isOver) return
-  new ContextRecorder(cache, run, ctx, recording.handOver()).record()
+  await new ContextRecorder(cache, run, ctx, recording.handOver()).record()
 }
+
+// Told once more when the head is sent, since an error handler of Koa takes away what was set before.
+function tell(res: ServerResponse, cacheStatus: string): void {
+  appendTo(res, 'Cache-Status', cacheStatus)
+  interceptHead(res, {
+    change: ({ fields }) => {
+      if (combined(fields, 'cache-status')?.includes(cacheStatus)) return undefined
+      return { set: [['Cache-Status', afterOthers(fields, cacheStatus)]], remove: [] }
+    },
+  })
+}
+
+type Storing = Decision & { store: true }
 
 class ContextRecorder {
   readonly #cache: Cache
@@ -76,42 +92,41 @@ class ContextRecorder {
     this.#conditions = conditions
     this.#status = ctx.status
     this.#statusMessage = ctx.res.statusMessage ?? ''
-    this.#inner = innerFields(outer, headersOf(ctx.res))
+    this.#inner = innerFields(ctx.res, outer, headersOf(ctx.res))
   }
 
-  record(): void {
-    const decision = this.#decide()
-    appendTo(this.#ctx.res, 'Cache-Status', decision.cacheStatus)
-    if (!decision.store) {
-      this.#cache.abandon(this.#run, decision.reason)
-      return this.#answerCondition()
-    }
+  async record(): Promise<void> {
     const body = bodyOf(this.#ctx.body)
-    if (body === undefined) return this.#cache.abandon(this.#run, 'body')
-    if (Buffer.isBuffer(body)) return this.#keep(decision, body)
-    this.#tell(undefined)
-    this.#record(decision, body)
+    const decision = this.#decide(body)
+    tell(this.#ctx.res, decision.cacheStatus)
+    if (!decision.store || body === undefined) {
+      this.#cache.abandon(this.#run, decision.store ? 'body' : decision.reason)
+    } else if (Buffer.isBuffer(body)) {
+      this.#addClientFields(body)
+      this.#land(decision, body)
+    } else {
+      this.#addClientFields(undefined)
+      await this.#recordStream(decision, body)
+    }
+    if (this.#isNotModified()) this.#ctx.status = 304
   }
 
-  #decide(): Decision {
+  #decide(body: Buffer | Readable | undefined): Decision {
     const { fields, outerSayings } = this.#inner
-    return this.#cache.decide(this.#run, { status: this.#status, fields, ...outerSayings })
+    const decision = this.#cache.decide(this.#run, { status: this.#status, fields, ...outerSayings })
+    if (!decision.store) return decision
+    if (body === undefined) return this.#cache.decline(this.#run, 'body')
+    const length = Buffer.isBuffer(body) ? body.byteLength : Number(firstLine(fields, 'content-length'))
+    return length > this.#run.route.maxBodySize ? this.#cache.decline(this.#run, 'too-large') : decision
   }
 
-  #keep(decision: Decision & { store: true }, body: Buffer): void {
-    if (body.byteLength > this.#run.route.maxBodySize) return this.#refuse('too-large')
-    this.#tell(body)
-    void this.#land(decision, body)
-    this.#answerCondition()
-  }
-
-  #land(decision: Decision & { store: true }, body: Buffer): unknown {
+  #land(decision: Storing, body: Buffer): void {
     const declared = firstLine(this.#inner.fields, 'content-length')
-    if (declared !== undefined && Number(declared) !== body.byteLength)
+    if (declared !== undefined && Number(declared) !== body.byteLength) {
       return this.#cache.abandon(this.#run, 'length-mismatch')
-    const { route } = this.#run
-    const kept = { status: this.#status, isOurs: route.clientCacheControl, date: this.#date() }
-    return this.#cache.land(this.#run, decision, {
+    }
+    const kept = { status: this.#status, isOurs: this.#run.route.clientCacheControl, date: this.#date() }
+    void this.#cache.land(this.#run, decision, {
       status: this.#status,
       statusMessage: this.#statusMessage,
       headers: storedFields(this.#inner, body, kept),
@@ -121,24 +136,20 @@ class ContextRecorder {
     })
   }
 
-  #tell(body: Buffer | undefined): void {
+  #addClientFields(body: Buffer | undefined): void {
     if (!this.#run.route.clientCacheControl) return
-    for (const [name, value] of clientFields(this.#fields(), this.#status, body)) this.#ctx.res.setHeader(name, value)
+    for (const [name, value] of clientFields(this.#fields(), this.#status, body)) {
+      addedByDefault(this.#ctx.res, name)
+      this.#ctx.res.setHeader(name, value)
+    }
   }
 
-  #answerCondition(): void {
-    if (
-      this.#status !== 200 ||
-      !this.#conditions ||
-      !isNotModified(this.#conditions, this.#fields(), this.#cache.now())
+  #isNotModified(): boolean {
+    return (
+      this.#status === 200 &&
+      this.#conditions !== undefined &&
+      isNotModified(this.#conditions, this.#fields(), this.#cache.now())
     )
-      return
-    this.#ctx.status = 304
-  }
-
-  #refuse(reason: string): void {
-    this.#cache.decline(this.#run, reason)
-    this.#cache.abandon(this.#run, reason)
   }
 
   #date(): string | undefined {
@@ -149,18 +160,22 @@ class ContextRecorder {
     return Object.fromEntries(headersOf(this.#ctx.res).map(({ name, value }) => [name.toLowerCase(), value]))
   }
 
-  // A body that streams is recorded on its way to whatever the layers above make of it.
-  #record(decision: Decision & { store: true }, source: Readable): void {
-    if (this.#conditions && isNotModified(this.#conditions, this.#fields(), this.#cache.now())) {
-      this.#cache.abandon(this.#run, 'not-modified')
-      return this.#answerCondition()
-    }
+  #recordStream(decision: Storing, source: Readable): Promise<void> | void {
     const recorder = new ChunkRecorder(
       this.#run.route.maxBodySize,
       (body) => this.#land(decision, body),
-      (reason) => (reason === 'too-large' ? this.#refuse(reason) : this.#cache.abandon(this.#run, reason)),
+      (reason) => {
+        if (reason === 'too-large') this.#cache.decline(this.#run, reason)
+        this.#cache.abandon(this.#run, reason)
+      },
     )
-    const length = this.#ctx.res.getHeader('Content-Length')
+    // A client that has the body already gets none, and Koa ends a stream that it does not send.
+    return this.#isNotModified() ? recorder.drain(source) : this.#tap(source, recorder)
+  }
+
+  // A body that streams is recorded on its way to whatever the layers above make of it. It takes the place of the source
+  // behind the setter's back, which would change header fields and listen for errors that the source has told already.
+  #tap(source: Readable, recorder: ChunkRecorder): void {
     const tap = new Transform({
       transform: (chunk: Buffer, _encoding, done) => {
         recorder.add(chunk)
@@ -172,13 +187,8 @@ class ContextRecorder {
       },
     })
     pipeline(source, tap, (error) => error && recorder.giveUp('aborted'))
-    const ownListeners = tap.listeners('error')
-    this.#ctx.body = tap
-    // Koa 2 listens for errors on every body that it is given: it has the source's error already.
-    for (const listener of tap.listeners('error')) {
-      if (!ownListeners.includes(listener)) tap.off('error', listener as () => void)
-    }
-    if (length !== undefined) this.#ctx.res.setHeader('Content-Length', length)
+    onClose(this.#ctx.res, () => recorder.giveUp('aborted'))
+    this.#ctx.response._body = tap
   }
 }
 
@@ -201,6 +211,20 @@ class ChunkRecorder {
     else this.#chunks.push(Buffer.from(chunk))
   }
 
+  /** Reads the source to its end, or as far as there is a point in it. */
+  async drain(source: Readable): Promise<void> {
+    try {
+      for await (const chunk of source) {
+        this.add(Buffer.from(chunk))
+        if (this.#isOver) return
+      }
+      this.end()
+    } catch (error) {
+      this.giveUp('failed')
+      throw error
+    }
+  }
+
   end(): void {
     if (this.#isOver) return
     this.#isOver = true
@@ -213,6 +237,12 @@ class ChunkRecorder {
     this.#chunks.length = 0
     this.abandon(reason)
   }
+}
+
+// Node writes fields beyond ASCII in another encoding where a body is handed to `end`, as Koa does with bytes.
+function bodyFor({ headers, body }: StoredResponse): Buffer | Readable {
+  const copy = Buffer.from(body)
+  return headers.some(({ value }) => /[^\0-\x7f]/.test(String(value))) ? Readable.from([copy]) : copy
 }
 
 function headersOf(res: ServerResponse): { name: string; value: string | string[] }[] {

@@ -21,9 +21,20 @@ export function outerFields(res: ServerResponse): OuterFields {
   return new Map(namesSet(res).map((name) => [name.toLowerCase(), textOf(res.getHeader(name))]))
 }
 
+const defaults = new WeakMap<ServerResponse, Set<string>>()
+
+/** Notes that a cache has added the field by itself, so that the next one does not take it for the handler's word. */
+export function addedByDefault(res: ServerResponse, name: string): void {
+  const known = defaults.get(res)
+  if (known) known.add(name.toLowerCase())
+  else defaults.set(res, new Set([name.toLowerCase()]))
+}
+
 /** What is in `headers` because of the layers below: fields they set, changed, added to, or took away. */
-export function innerFields(outer: OuterFields, headers: readonly HeaderField[]): InnerFields {
+export function innerFields(res: ServerResponse, outer: OuterFields, headers: readonly HeaderField[]): InnerFields {
+  const added = defaults.get(res)
   const own = headers
+    .filter(({ name }) => !added?.has(name.toLowerCase()))
     .map((field) => ownPart(field, outer.get(field.name.toLowerCase())))
     .filter((field) => field !== undefined)
   const present = new Set(headers.map(({ name }) => name.toLowerCase()))

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Entry, fieldValue, type HeaderField } from '../core/entry.ts'
 import { combined, type Fields } from '../http/fields.ts'
 import { isConditional, isLeftOutOf304, isNotModified } from '../http/validators.ts'
+import { addedByDefault } from './layer.ts'
 
 /** What is told to the client beside the stored response. */
 export interface ReplayFields {
@@ -48,6 +49,7 @@ export function setStoredFields(res: ServerResponse, { response }: Entry, status
 
 function setField(res: ServerResponse, { name, value, append, isDefault }: HeaderField): void {
   if (isDefault && res.hasHeader(name)) return
+  if (isDefault) addedByDefault(res, name)
   if (append && res.hasHeader(name)) appendTo(res, name, value)
   else res.setHeader(name, value as string | string[])
 }
@@ -65,7 +67,11 @@ function endWhole(res: ServerResponse, { response }: Entry): void {
   if (!res.hasHeader('Content-Length')) res.setHeader('Content-Length', response.body.byteLength)
   // A server may be told to refuse a body where there is none to send.
   if (res.req.method === 'HEAD') res.end()
-  else res.end(bodyFor(res, response.body))
+  else {
+    // Where `end` has to make the head too, Node writes a file name beyond ASCII in another encoding.
+    res.writeHead(res.statusCode)
+    res.end(bodyFor(res, response.body))
+  }
 }
 
 function endWithTrailers(res: ServerResponse, { response }: Entry): void {

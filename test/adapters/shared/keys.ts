@@ -77,8 +77,9 @@ export function keys(stack: Stack): void {
   it('keep apart paths that one pattern matches', async () => {
     const { get } = await products({})
     await get('/products/1/a')
-    expect((await get('/products/1/%61')).text).toBe('run 1')
-    expect((await get('/products/1%2F2/a')).text).toBe('run 2')
+    expect((await get('/products/1/%61')).text).toBe(stack.hasPatterns ? 'run 1' : 'run 2')
+    expect((await get('/products/1%2F2/a')).text).toBe(stack.hasPatterns ? 'run 2' : 'run 3')
+    expect((await get('/products/1/a')).text).toBe('run 1')
   })
 
   it('begin with the name that the route was given', async () => {

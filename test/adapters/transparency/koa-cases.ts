@@ -119,8 +119,8 @@ export const KOA_CASES: readonly KoaCase[] = [
     ask: ['GET', '/', gzip],
     isOtherForHead: true,
   }),
-  setting('a Blob', () => new Blob(['blob'], { type: 'text/x-own' })),
-  setting('a web ReadableStream', () => new Blob(['stream']).stream()),
-  setting('a web Response', () => new Response('response', { status: 203, headers: { 'X-One': '1' } })),
-  setting('a web Response without a body', () => new Response(null, { headers: { 'X-One': '1' } })),
+  setting('a Blob', () => new Blob(['blob'], { type: 'text/x-own' }), unstored),
+  setting('a web ReadableStream', () => new Blob(['stream']).stream(), unstored),
+  setting('a web Response', () => new Response('response', { status: 203, headers: { 'X-One': '1' } }), unstored),
+  setting('a web Response without a body', () => new Response(null, { headers: { 'X-One': '1' } }), unstored),
 ]
