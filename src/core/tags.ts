@@ -24,7 +24,8 @@ export const MAX_TAG_LENGTH = 256
  * @param invalidatedAt the latest invalidation among the entry's tags, on the same clock
  */
 export function isOutdated(stamp: number, invalidatedAt: number): boolean {
-  return invalidatedAt > stamp
+  // Said this way round, a stamp that is no number is outdated too.
+  return !(invalidatedAt <= stamp)
 }
 
 /** The names under which a response with these tags is reached; `{ type, id }` gives two. Throws `ERR_TAGCACHE_TAG`. */

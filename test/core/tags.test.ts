@@ -74,3 +74,15 @@ describe('an entry is outdated', () => {
     expect(isOutdated(stamp, invalidatedAt)).toBe(outdated)
   })
 })
+
+describe('the one rule of outdated entries', () => {
+  it.each([
+    [1, 0, false],
+    [1, 1, false],
+    [1, 2, true],
+    [Number.NaN, 0, true],
+    [1, Number.POSITIVE_INFINITY, true],
+  ])('computed from %d on, invalidated at %d: %s', (stamp, invalidatedAt, outdated) => {
+    expect(isOutdated(stamp, invalidatedAt)).toBe(outdated)
+  })
+})
