@@ -70,20 +70,29 @@ function endWhole(res: ServerResponse, { response }: Entry): void {
   else {
     // Where `end` has to make the head too, Node writes a file name beyond ASCII in another encoding.
     res.writeHead(res.statusCode)
-    res.end(bodyFor(res, response.body))
+    if (isWrapped(res)) res.end(Buffer.from(response.body))
+    else if (response.body.byteLength > LARGEST_TEXT) res.end(response.body)
+    else res.end(asText(response.body), 'latin1')
   }
 }
 
 function endWithTrailers(res: ServerResponse, { response }: Entry): void {
   res.removeHeader('Content-Length')
-  res.write(bodyFor(res, response.body))
+  res.write(Buffer.from(response.body))
   res.addTrailers(response.trailers.map(({ name, value }) => [name, value] as [string, string]))
   res.end()
 }
 
 // A layer above that wraps the response sees the bytes and might change them: it gets its own.
-function bodyFor(res: ServerResponse, body: Uint8Array): Uint8Array {
-  return Object.hasOwn(res, 'end') || Object.hasOwn(res, 'write') ? Buffer.from(body) : body
+function isWrapped(res: ServerResponse): boolean {
+  return Object.hasOwn(res, 'end') || Object.hasOwn(res, 'write')
+}
+
+// Node sends text together with the head, in one write; bytes take a second one, which for small bodies costs more.
+const LARGEST_TEXT = 4096
+
+function asText(body: Uint8Array): string {
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1')
 }
 
 /** Cache-Status with this cache's member behind those of the caches before it, the one nearest to the client last (RFC 9211, 2). */
