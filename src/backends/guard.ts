@@ -1,6 +1,6 @@
 import { type Entry, isSound } from '../core/entry.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
-import type { Time } from '../core/time.ts'
+import { inTime, type Time } from '../core/time.ts'
 import { TagcacheError } from '../errors.ts'
 import type { BackendSize, Lookup, TagBackend } from './backend.ts'
 
@@ -213,13 +213,11 @@ export class Guard {
 
   #withinTimeout<T>(operation: string, answer: Promise<T>): Promise<T> {
     const { time, timeout } = this.#options
-    return new Promise((resolve, reject) => {
-      const cancel = time.after(timeout, () => {
-        const message = `The backend's ${operation}() did not answer within ${timeout} ms.`
-        reject(new TagcacheError('ERR_TAGCACHE_BACKEND_TIMEOUT', message))
-      })
-      answer.then(resolve, reject).finally(cancel)
-    })
+    const late = () => {
+      const message = `The backend's ${operation}() did not answer within ${timeout} ms.`
+      return new TagcacheError('ERR_TAGCACHE_BACKEND_TIMEOUT', message)
+    }
+    return inTime(time, timeout, answer, late)
   }
 }
 

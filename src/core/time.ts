@@ -18,3 +18,16 @@ export const systemTime: Time = {
     return () => clearTimeout(timer)
   },
 }
+
+/** The promise's outcome, or `late()` as a rejection where it takes longer than that. */
+export function inTime<V>(
+  time: Pick<Time, 'after'>,
+  milliseconds: number,
+  promise: Promise<V>,
+  late: () => Error,
+): Promise<V> {
+  return new Promise((resolve, reject) => {
+    const cancel = time.after(milliseconds, () => reject(late()))
+    promise.then(resolve, reject).finally(cancel)
+  })
+}

@@ -196,6 +196,7 @@ class Recorder implements Recording {
       const isOurs = this.#isMuted && (error as NodeJS.ErrnoException).code === 'ERR_HTTP_BODY_NOT_ALLOWED'
       if (!isOurs) {
         this.#isEnding = false
+        this.#whole = undefined
         throw error
       }
       Reflect.apply(end, this.#res, [])
@@ -205,7 +206,7 @@ class Recorder implements Recording {
   #recordLast(chunk: unknown, encoding: unknown): void {
     if (chunk === undefined || chunk === null) return
     this.#record(chunk, encoding)
-    if (!this.#res.headersSent && this.#chunks.length === 1) this.#whole = this.#chunks[0]
+    if (!this.#res.headersSent && this.#chunks.length === 1) this.#whole = joined(this.#chunks, this.#size)
   }
 
   // Copied, since the writer may use its buffer again.
@@ -247,7 +248,7 @@ class Recorder implements Recording {
   }
 
   #response(head: Head, inner: InnerFields, hasBody: boolean): StoredResponse {
-    const body = hasBody ? joined(this.#chunks, this.#size) : Buffer.alloc(0)
+    const body = hasBody ? (this.#whole ?? joined(this.#chunks, this.#size)) : Buffer.alloc(0)
     return {
       status: head.status,
       statusMessage: head.statusMessage ?? '',
@@ -295,9 +296,14 @@ export function storedFields(
   return [...kept, ...added.map(([name, value]) => ({ name, value, isDefault: true }))]
 }
 
+// A body that is known as a whole is asked for its tag twice: for its client, and for the store.
+const tags = new WeakMap<Buffer, string>()
+
 /** Weak, since a layer above may encode the body (RFC 9110, 8.8.1). */
 function tagOf(body: Buffer): string {
-  return etag(body, { weak: true })
+  const known = tags.get(body) ?? etag(body, { weak: true })
+  tags.set(body, known)
+  return known
 }
 
 function copyOf(chunk: unknown, encoding: unknown): Buffer | undefined {

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Cache } from '../cache.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { namesPurged, type TagList } from '../core/tags.ts'
+import { inTime } from '../core/time.ts'
 import { checkOptions } from '../core/values.ts'
 import type { Call } from '../visit.ts'
 import { onClose } from './close.ts'
@@ -53,7 +54,7 @@ function purge(cache: Cache, tags: PurgeTags<never>, call: Call): MaybePromise<v
   try {
     const given = typeof tags === 'function' ? (call(tags) as ReturnType<typeof tags>) : tags
     if (!isPromise(given)) return cache.purge(given)
-    return inTime(cache, given)
+    return inTime(cache, LONGEST_TAGS, given, () => new Error(`The tags did not come within ${LONGEST_TAGS} ms.`))
       .then((list) => cache.purge(list))
       .catch(everything)
   } catch (error) {
@@ -61,17 +62,8 @@ function purge(cache: Cache, tags: PurgeTags<never>, call: Call): MaybePromise<v
   }
 }
 
-const LONGEST_TAGS = 10_000
-
 // A write is not kept waiting for ever by tags that do not come.
-function inTime<V>(cache: Cache, given: Promise<V>): Promise<V> {
-  return new Promise((resolve, reject) => {
-    const cancel = cache.after(LONGEST_TAGS, () =>
-      reject(new Error(`The tags did not come within ${LONGEST_TAGS} ms.`)),
-    )
-    given.then(resolve, reject).finally(cancel)
-  })
-}
+const LONGEST_TAGS = 10_000
 
 /**
  * Purges when the answer begins, before its first byte leaves, and again before the last one of a streamed answer.
