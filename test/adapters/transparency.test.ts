@@ -12,6 +12,27 @@ import { expectSame, watch, watched } from './transparency/compare.ts'
 import { EXPRESS_CASES, type ExpressCase, FILES } from './transparency/express-cases.ts'
 import { KOA_CASES, type KoaCase } from './transparency/koa-cases.ts'
 
+type Make = Parameters<typeof expectSame>[0]
+
+/** Declares the tests of a framework's own table of answers. */
+function answerTheSame<C extends ExpressCase | KoaCase>(cases: readonly C[], make: (example: C) => Make): void {
+  it.each(cases)('$name', (example) => {
+    const { ask = [], isStored = true } = example
+    return expectSame(make(example), { request: requestText(...ask), isStored })
+  })
+
+  it.each(cases.filter(({ isStored = true, isOtherForHead = false }) => isStored && !isOtherForHead))(
+    '$name, to HEAD',
+    (example) => {
+      const [, path = '/', more] = example.ask ?? []
+      return expectSame(make(example), {
+        fill: requestText('GET', path, more),
+        request: requestText('HEAD', path, more),
+      })
+    },
+  )
+}
+
 describe.each(STACKS)('$name answers with a cache as without', (stack) => {
   const make = (run: Case['run']) => (log: Log, isCached: boolean) => {
     const app = stack.app()
@@ -57,21 +78,7 @@ describe.each(EXPRESSES)('$name answers with a cache as without', ({ express }) 
       return { listener: app, cache }
     }
 
-  it.each(EXPRESS_CASES)('$name', (example) => {
-    const { ask = [], isStored = true } = example
-    return expectSame(make(example), { request: requestText(...ask), isStored })
-  })
-
-  it.each(EXPRESS_CASES.filter(({ isStored = true, isOtherForHead = false }) => isStored && !isOtherForHead))(
-    '$name, to HEAD',
-    (example) => {
-      const [, path = '/', more] = example.ask ?? []
-      return expectSame(make(example), {
-        fill: requestText('GET', path, more),
-        request: requestText('HEAD', path, more),
-      })
-    },
-  )
+  answerTheSame(EXPRESS_CASES, make)
 
   it('express.static(), asked for a newer file: 304, and the whole file is stored', async () => {
     const { cached, cache } = expressCache()
@@ -106,19 +113,5 @@ describe.each(KOAS)('$name answers with a cache as without', ({ Koa }) => {
       return { listener: app.callback(), cache }
     }
 
-  it.each(KOA_CASES)('$name', (example) => {
-    const { ask = [], isStored = true } = example
-    return expectSame(make(example), { request: requestText(...ask), isStored })
-  })
-
-  it.each(KOA_CASES.filter(({ isStored = true, isOtherForHead = false }) => isStored && !isOtherForHead))(
-    '$name, to HEAD',
-    (example) => {
-      const [, path = '/', more] = example.ask ?? []
-      return expectSame(make(example), {
-        fill: requestText('GET', path, more),
-        request: requestText('HEAD', path, more),
-      })
-    },
-  )
+  answerTheSame(KOA_CASES, make)
 })

@@ -319,21 +319,26 @@ interface NodeRoute {
   readonly layers: readonly Layer[]
 }
 
-class PlainApp implements App {
-  readonly #routes: NodeRoute[] = []
-
-  use(...layers: Layer[]): void {
-    this.#routes.push({ matches: () => ({}), layers })
-  }
+/** Handlers of node:http on routes; how a route comes about is the framework's. */
+abstract class RoutedApp {
+  protected abstract add(method: string, path: string, layers: readonly Layer[]): void
 
   on(method: string, path: string, ...rest: [...Layer[], Handler]): void {
     const [layers, handler] = split(rest)
-    this.#add(method, path, [...layers, nodeHandlerOf(handler)])
+    this.add(method, path, [...layers, nodeHandlerOf(handler)])
   }
 
   raw(method: string, path: string, ...rest: [...Layer[], RawHandler]): void {
     const [layers, handler] = split(rest)
-    this.#add(method, path, [...layers, nodeRawOf(handler)])
+    this.add(method, path, [...layers, nodeRawOf(handler)])
+  }
+}
+
+class PlainApp extends RoutedApp implements App {
+  readonly #routes: NodeRoute[] = []
+
+  use(...layers: Layer[]): void {
+    this.#routes.push({ matches: () => ({}), layers })
   }
 
   mount(prefix: string, build: (inner: Mount) => void): void {
@@ -365,7 +370,7 @@ class PlainApp implements App {
     }
   }
 
-  #add(method: string, path: string, layers: readonly Layer[]): void {
+  protected override add(method: string, path: string, layers: readonly Layer[]): void {
     const pattern = new RegExp(`^${path.replace(/:(\w+)/g, '(?<$1>[^/]+)')}$`)
     const matches = (req: NodeRequest) => {
       if (req.method !== method && !(req.method === 'HEAD' && method === 'GET')) return undefined
@@ -376,21 +381,11 @@ class PlainApp implements App {
   }
 }
 
-class Polka implements App {
+class Polka extends RoutedApp implements App {
   readonly #app = Object.assign(polka(), { onError: polkaError })
 
   use(...layers: Layer[]): void {
     this.#app.use(...layers)
-  }
-
-  on(method: string, path: string, ...rest: [...Layer[], Handler]): void {
-    const [layers, handler] = split(rest)
-    this.#add(method, path, [...layers, nodeHandlerOf(handler)])
-  }
-
-  raw(method: string, path: string, ...rest: [...Layer[], RawHandler]): void {
-    const [layers, handler] = split(rest)
-    this.#add(method, path, [...layers, nodeRawOf(handler)])
   }
 
   mount(prefix: string, build: (inner: Mount) => void): void {
@@ -403,7 +398,7 @@ class Polka implements App {
     return this.#app.handler
   }
 
-  #add(method: string, path: string, layers: readonly Layer[]): void {
+  protected override add(method: string, path: string, layers: readonly Layer[]): void {
     for (const verb of method === 'GET' ? ['GET', 'HEAD'] : [method]) this.#app.add(verb, path, ...layers)
   }
 }
