@@ -48,6 +48,8 @@ const WARNINGS = {
     'A function given as an option (`scope`, `key`, `host`, `enabled`) threw, so the request bypassed the cache.',
   TAGCACHE_SCOPE_UNDEFINED:
     'A `scope` function gave no principal, so the request bypassed the cache. Return a non-empty string or number for whoever may share the response.',
+  TAGCACHE_TAGS_TOO_LONG:
+    'The tags of a response do not fit into the field that `tagField` names, so the field was left out. Use fewer or shorter tags.',
   TAGCACHE_LISTENER_FAILED:
     'A listener given to cache.on() threw, and is not called any more. The request that it was told about was not affected.',
 } as const

@@ -1,6 +1,6 @@
 import type { TagBackend } from './backends/backend.ts'
 import { Cache } from './cache.ts'
-import type { CacheOptions } from './options.ts'
+import type { CacheOptions } from './options/cache.ts'
 
 export type {
   BackendSize,
@@ -20,7 +20,9 @@ export type { Time } from './core/time.ts'
 export type { CacheEvent, CacheListener, CacheStats, Outcome, Trace } from './core/trace.ts'
 export type { Duration } from './core/values.ts'
 export { type ErrorCode, TagcacheError, type WarningCode } from './errors.ts'
-export type { CacheOptions, RouteOptions, Selection } from './options.ts'
+export type { CacheOptions } from './options/cache.ts'
+export type { Preset } from './options/presets.ts'
+export type { Normalisation, RouteOptions, Selection } from './options/route.ts'
 export type { CachedResponse, CacheRequest, ResponseInit } from './programmatic.ts'
 
 /**

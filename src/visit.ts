@@ -1,10 +1,10 @@
 import { inspect } from 'node:util'
-import { chooseFromQuery, encodeKey, type KeyParts, normalisePath, normaliseQuery, spellPath } from './core/key.ts'
+import { chooseFromQuery, type KeyParts, normalisePath, normaliseQuery, spellPath } from './core/key.ts'
 import type { WarningCode } from './errors.ts'
 import type { Forward } from './http/cache-status.ts'
 import { combined, type Fields } from './http/fields.ts'
 import { mergeNames, varyValues } from './http/vary.ts'
-import type { ResolvedRoute, Selection } from './options.ts'
+import type { ResolvedRoute, Selection } from './options/route.ts'
 
 /** Where a request goes, as the framework tells it. */
 export interface Target {
@@ -35,6 +35,8 @@ export interface Visit {
   readonly target: Target
   readonly route: ResolvedRoute
   readonly call: Call
+  /** Whether the application can be run again in the background for this request. */
+  readonly canRefresh: () => boolean
 }
 
 /** Told about options that do not work. */
@@ -42,7 +44,7 @@ export type Warn = (code: WarningCode, route: string, error?: unknown) => void
 
 /** Whether a request may be answered from the cache, and under which key; or why not. */
 export type Admission =
-  | { readonly admitted: true; readonly parts: KeyParts; readonly primary: string }
+  | { readonly admitted: true; readonly parts: KeyParts }
   | { readonly admitted: false; readonly forward: Forward; readonly reason: string }
 
 /** The route's name: what its responses are kept under, and counted under. */
@@ -62,21 +64,11 @@ export function admit(visit: Visit, namespace: string | undefined, warn: Warn): 
     const custom = customKey(visit)
     if (custom === null) return refuse('bypass', 'key')
     const parts = { ...(namespace === undefined ? {} : { namespace }), ...partsOf(visit, principal, custom) }
-    return { admitted: true, parts, primary: encodeKey(parts) }
+    return { admitted: true, parts }
   } catch (error) {
     warn('TAGCACHE_OPTION_FAILED', routeName(visit), error)
     return refuse('bypass', 'option-failed')
   }
-}
-
-/** The key of a request among the variants of its response that these request fields tell apart. */
-export function variantKey(parts: KeyParts, names: readonly string[], headers: Fields): string {
-  const known = parts.vary.map(([name]) => name)
-  const learned = varyValues(
-    names.filter((name) => !known.includes(name)),
-    headers,
-  )
-  return encodeKey({ ...parts, vary: [...parts.vary, ...learned].sort(([a], [b]) => (a < b ? -1 : 1)) })
 }
 
 function refuse(forward: Forward, reason: string): Admission {
@@ -97,17 +89,27 @@ function exclusion(visit: Visit): string | undefined {
   if (!route.methods.has(method)) return 'method'
   // No client sends a number sign, and those who do are read differently by everybody.
   if (target.path.includes('#') || target.query.includes('#')) return 'fragment'
-  // A part of the body, a state of the resource, a body of the request: none of them is in the key.
-  if (headers.range !== undefined) return 'range'
+  // Parts in another unit, a state of the resource, a body of the request: none of them is in the key.
+  if (method === 'GET' && headers.range !== undefined && !isByteRange(headers)) return 'range'
   if (headers['if-match'] !== undefined || headers['if-unmodified-since'] !== undefined) return 'precondition'
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
   return hasBody && route.key === undefined ? 'body' : undefined
 }
 
+/** Whether the request asks for a part of the body, in bytes (RFC 9110, 14.2). */
+export function isByteRange(headers: Fields): boolean {
+  return headers.range !== undefined && /^bytes[\t ]*=/i.test(combined(headers, 'range') ?? '')
+}
+
+/** Whether only the response itself can say that it may be shared with whoever asks (RFC 9111, 3.5). */
+export function isAuthorized({ route, headers }: Pick<Visit, 'route' | 'headers'>): boolean {
+  return route.scope === 'rfc9111' && headers.authorization !== undefined
+}
+
 // Null: whoever asks must not share; undefined: everybody shares.
 function principalOf(visit: Visit, warn: Warn): string | undefined | null {
   const { scope } = visit.route
-  if (scope === 'public') return undefined
+  if (scope === 'public' || scope === 'rfc9111') return undefined
   if (scope === undefined) {
     return visit.headers.authorization !== undefined || visit.headers.cookie !== undefined ? null : undefined
   }
@@ -196,7 +198,7 @@ const PATH_INPUTS = ['x-forwarded-prefix', 'x-http-method-override', 'x-original
 function varyPart(route: ResolvedRoute, headers: Fields): KeyParts['vary'] {
   const inputs = route.host === true ? [...HOST_INPUTS, ...PATH_INPUTS] : PATH_INPUTS
   const present = inputs.filter((name) => headers[name] !== undefined)
-  const values = varyValues(mergeNames(route.vary, present), headers)
+  const values = varyValues(mergeNames(route.vary, present), headers, route.normaliseVary)
   const forwarded = route.host === true ? forwardedHost(headers) : ''
   return forwarded === '' ? values : [...values, ['forwarded', forwarded] as const].sort(([a], [b]) => (a < b ? -1 : 1))
 }
@@ -237,9 +239,4 @@ function isListed(name: string, patterns: readonly string[]): boolean {
     const source = pattern.split('*').map((piece) => piece.replace(/[\\^$.+?()[\]{}|]/g, '\\$&'))
     return new RegExp(`^${source.join('.*')}$`, 's').test(name)
   })
-}
-
-/** Whether the client forbids storing the response (RFC 9111, 5.2.1.5). */
-export function forbidsStoring(headers: Fields): boolean {
-  return /(^|[\s,])no-store($|[\s,])/i.test(combined(headers, 'cache-control') ?? '')
 }

@@ -1,13 +1,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Request, RequestHandler, Response } from 'express'
+import type { Application, Request, RequestHandler, Response } from 'express'
 import type { ParamsDictionary, RouteParameters } from 'express-serve-static-core'
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
+import type { Flow } from '../flow.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
-import { type InvalidatesOptions, type PurgeTags, preparePurge, purgeOnAnswer } from '../node/purge.ts'
+import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
+import type { Dispatch } from '../node/refresh.ts'
 import { serve } from '../node/serve.ts'
 import { hostPart, pathOf, queryOf } from '../node/target.ts'
-import type { CacheOptions, RouteOptions } from '../options.ts'
+import type { CacheOptions } from '../options/cache.ts'
+import type { RouteOptions } from '../options/route.ts'
 import type { Call, Target } from '../visit.ts'
 
 /** What the functions among a route's options are called with. */
@@ -77,31 +80,42 @@ export function tagcache<T extends string>(
   optionsOrCache: CacheOptions<ExpressArgs, T> | Cache<T> = {},
 ): ExpressCache<T> {
   const typed = optionsOrCache instanceof Cache ? optionsOrCache : new Cache<T>(optionsOrCache as CacheOptions<never>)
-  const cache = typed as unknown as Cache
+  const { flow } = typed
   return {
     cache: typed,
-    cached: ((options: RouteOptions<never> = {}) => cachedHandler(cache, options)) as unknown as Cached<T>,
+    cached: ((options: RouteOptions<never> = {}) => cachedHandler(flow, options)) as unknown as Cached<T>,
     invalidates: ((tags: PurgeTags<never>, options?: InvalidatesOptions<never>) =>
-      purgingHandler(cache, tags, options)) as unknown as Invalidates<T>,
-    ...controlsOf<ServerResponse, T>(cache, (res) => res),
+      purgingHandler(flow, tags, options)) as unknown as Invalidates<T>,
+    ...controlsOf<ServerResponse, T>(flow, (res) => res),
   }
 }
 
-function cachedHandler(cache: Cache, options: RouteOptions<never>): RequestHandler {
-  const route = cache.route(options)
+function cachedHandler(flow: Flow, options: RouteOptions<never>): RequestHandler {
+  const route = flow.route(options)
   return function cached(req, res, next) {
-    serve({ cache, options, route, req, res, call: callerOf(req, res), target: () => targetOf(req, cached) }, next)
+    const call = callerOf(req, res)
+    serve(
+      { flow, options, route, req, res, call, target: () => targetOf(req, cached), application: outermost(req) },
+      next,
+    )
   }
+}
+
+// The application that the server listens with, as far as Express knows: it may be mounted in others.
+function outermost(req: Request): Dispatch | undefined {
+  let { app } = req as { app?: Application & { parent?: Application } }
+  while (app?.parent) app = app.parent
+  return app
 }
 
 function purgingHandler(
-  cache: Cache,
+  flow: Flow,
   tags: PurgeTags<never>,
   options: InvalidatesOptions<never> | undefined,
 ): RequestHandler {
-  const purge = preparePurge(cache, tags, options)
+  const purge = preparePurge(flow, tags, options)
   return function invalidates(req, res, next) {
-    purgeOnAnswer(cache, purge, res, callerOf(req, res))
+    purge({ req, res, call: callerOf(req, res), target: () => targetOf(req, invalidates) })
     next()
   }
 }

@@ -1,14 +1,15 @@
 import type { DefaultState, Next, ParameterizedContext } from 'koa'
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
-import { isPromise, type MaybePromise } from '../core/maybe.ts'
-import { onClose } from '../node/close.ts'
+import { isPromise } from '../core/maybe.ts'
+import type { Finding, Flow } from '../flow.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
-import { captureKoa, replayKoa } from '../node/koa.ts'
-import { type InvalidatesOptions, type PurgeTags, preparePurge, purgeOnAnswer } from '../node/purge.ts'
-import { announce, enter, type Passage, visitOf } from '../node/serve.ts'
+import { captureKoa, refuseKoa, replayKoa } from '../node/koa.ts'
+import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
+import { announce, enter, find, ignore, type Passage, refreshIn, type Standing } from '../node/serve.ts'
 import { hostPart, mountedPath, queryOf } from '../node/target.ts'
-import type { CacheOptions, RouteOptions } from '../options.ts'
+import type { CacheOptions } from '../options/cache.ts'
+import type { RouteOptions } from '../options/route.ts'
 import type { Call, Target } from '../visit.ts'
 
 type ParamNames<Path extends string> = Path extends `${string}:${infer Rest}`
@@ -71,53 +72,80 @@ export function tagcache<T extends string = string>(options: CacheOptions<KoaArg
 export function tagcache<T extends string, Sync extends boolean>(cache: Cache<T, Sync>): KoaCache<T, Sync>
 export function tagcache<T extends string>(optionsOrCache: CacheOptions<KoaArgs, T> | Cache<T> = {}): KoaCache<T> {
   const typed = optionsOrCache instanceof Cache ? optionsOrCache : new Cache<T>(optionsOrCache as CacheOptions<never>)
-  const cache = typed as unknown as Cache
+  const { flow } = typed
   return {
     cache: typed,
-    cached: (options = {}) => cachedHandler(cache, options as RouteOptions<never>),
+    cached: (options = {}) => cachedHandler(flow, options as RouteOptions<never>),
     invalidates: (tags, options) =>
-      purgingHandler(cache, tags as PurgeTags<never>, options as InvalidatesOptions<never>),
-    ...controlsOf<Handle, T>(cache, ({ res }) => res),
+      purgingHandler(flow, tags as PurgeTags<never>, options as InvalidatesOptions<never>),
+    ...controlsOf<Handle, T>(flow, ({ res }) => res),
   }
 }
 
-function cachedHandler(cache: Cache, options: RouteOptions<never>): KoaHandler {
-  const route = cache.route(options)
+function cachedHandler(flow: Flow, options: RouteOptions<never>): KoaHandler {
+  const route = flow.route(options)
   return async function cached(ctx, next) {
     const { req, res } = ctx
     const passage: Passage = {
-      cache,
+      flow,
       options,
       route,
       req,
       res,
       call: callerOf(ctx),
       target: () => targetOf(ctx, cached),
+      application: (again, res) => ctx.app.callback()(again, res),
     }
     const standing = enter(passage)
     if (!standing) return next()
-    const looked = cache.look(visitOf(passage, standing), (leave) => onClose(res, leave))
-    const finding = isPromise(looked) ? await looked : looked
-    if (finding.kind === 'hit' && !res.headersSent) return replayKoa(ctx, finding)
-    if (finding.kind === 'hit') return res.writableEnded ? undefined : next()
-    if (finding.kind === 'run') {
-      return res.destroyed ? cache.abandon(finding.run, 'aborted') : captureKoa(passage, finding.run, ctx, next)
-    }
-    announce(passage, finding, standing)
-    await next()
+    const found = find(passage, standing)
+    await act(passage, isPromise(found) ? await found : found, standing, ctx, next)
   }
 }
 
+async function act(
+  passage: Passage,
+  finding: Finding,
+  standing: Standing,
+  ctx: ParameterizedContext<DefaultState, object>,
+  next: Next,
+): Promise<unknown> {
+  const { flow, res } = passage
+  if (finding.kind === 'hit') {
+    refreshIn(passage, finding.refresh)
+    if (!res.headersSent) return replayKoa(ctx, finding.entry, finding)
+    return res.writableEnded ? undefined : next()
+  }
+  if (finding.kind === 'run') {
+    return res.destroyed ? flow.abandon(finding.run, 'aborted') : captureKoa(passage, finding.run, ctx, next)
+  }
+  if (finding.kind === 'complete') {
+    refreshIn(passage, finding.refresh)
+    return act(passage, await finding.result, standing, ctx, next)
+  }
+  if (finding.kind === 'refuse') {
+    flow.record(finding.trace)
+    return refuseKoa(ctx, finding.cacheStatus)
+  }
+  if (finding.kind === 'ignore') {
+    ignore(passage, standing)
+    return next()
+  }
+  const run = announce(passage, finding, standing)
+  return run ? captureKoa(passage, run, ctx, next) : next()
+}
+
 function purgingHandler(
-  cache: Cache,
+  flow: Flow,
   tags: PurgeTags<never>,
   options: InvalidatesOptions<never> | undefined,
 ): KoaHandler {
-  const purge = preparePurge(cache, tags, options)
+  const purge = preparePurge(flow, tags, options)
   return async function invalidates(ctx, next) {
-    const settle: (status: number) => MaybePromise<void> = purgeOnAnswer(cache, purge, ctx.res, callerOf(ctx))
+    const { req, res } = ctx
+    const settle = purge({ req, res, call: callerOf(ctx), target: () => targetOf(ctx, invalidates) })
     await next()
-    if (ctx.respond !== false || ctx.res.headersSent) await settle(ctx.status)
+    if (ctx.respond !== false || res.headersSent) await settle(ctx.status)
   }
 }
 

@@ -1,12 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
+import type { Flow } from '../flow.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
-import { type InvalidatesOptions, type PurgeTags, preparePurge, purgeOnAnswer } from '../node/purge.ts'
-import { serve } from '../node/serve.ts'
+import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
+import { layerOf, serve } from '../node/serve.ts'
 import { hostPart, mountedPath, queryOf } from '../node/target.ts'
-import type { CacheOptions, RouteOptions } from '../options.ts'
-import type { Target } from '../visit.ts'
+import type { CacheOptions } from '../options/cache.ts'
+import type { RouteOptions } from '../options/route.ts'
+import type { Call, Target } from '../visit.ts'
 
 /** What the functions among a route's options are called with. */
 export type NodeArgs<Req extends IncomingMessage = IncomingMessage> = [req: Req, res: ServerResponse]
@@ -45,42 +47,50 @@ export function tagcache<T extends string = string>(options: CacheOptions<NodeAr
 export function tagcache<T extends string, Sync extends boolean>(cache: Cache<T, Sync>): NodeCache<T, Sync>
 export function tagcache<T extends string>(optionsOrCache: CacheOptions<NodeArgs, T> | Cache<T> = {}): NodeCache<T> {
   const typed = optionsOrCache instanceof Cache ? optionsOrCache : new Cache<T>(optionsOrCache as CacheOptions<never>)
-  const cache = typed as unknown as Cache
+  const { flow } = typed
   return {
     cache: typed,
-    cached: (options = {}) => cachedHandler(cache, options as RouteOptions<never>) as NodeHandler as never,
+    cached: (options = {}) => cachedHandler(flow, options as RouteOptions<never>) as NodeHandler as never,
     invalidates: (tags, options) =>
-      purgingHandler(cache, tags as PurgeTags<never>, options as InvalidatesOptions<never>) as NodeHandler as never,
-    ...controlsOf<ServerResponse, T>(cache, (res) => res),
+      purgingHandler(flow, tags as PurgeTags<never>, options as InvalidatesOptions<never>) as NodeHandler as never,
+    ...controlsOf<ServerResponse, T>(flow, (res) => res),
   }
 }
 
-function cachedHandler(cache: Cache, options: RouteOptions<never>): NodeHandler {
-  const route = cache.route(options)
+function cachedHandler(flow: Flow, options: RouteOptions<never>): NodeHandler {
+  const route = flow.route(options)
   return function cached(req, res, next) {
-    serve(
-      {
-        cache,
-        options,
-        route,
-        req,
-        res,
-        call: (option) => option(...([req, res] as never)),
-        target: () => targetOf(req),
-      },
-      () => void next(),
-    )
+    const call: Call = (option) => option(...([req, res] as never))
+    serve({ flow, options, route, req, res, call, target: () => targetOf(req) }, () => runGuarded(flow, res, next))
+  }
+}
+
+// What a handler throws is the application's own affair, unless there is something stored to give instead (RFC 5861, 4).
+function runGuarded(flow: Flow, res: ServerResponse, next: (error?: unknown) => unknown): void {
+  const run = layerOf(flow, res)?.run
+  if (!run?.mayReplaceError) return void next()
+  const fall = (error: unknown) => {
+    if (!run.mayReplaceError || run.isOver || res.headersSent) throw error
+    flow.failed(run, error)
+    res.statusCode = 500
+    res.end()
+  }
+  try {
+    const done = next()
+    if (done instanceof Promise) done.catch(fall)
+  } catch (error) {
+    fall(error)
   }
 }
 
 function purgingHandler(
-  cache: Cache,
+  flow: Flow,
   tags: PurgeTags<never>,
   options: InvalidatesOptions<never> | undefined,
 ): NodeHandler {
-  const purge = preparePurge(cache, tags, options)
+  const purge = preparePurge(flow, tags, options)
   return function invalidates(req, res, next) {
-    purgeOnAnswer(cache, purge, res, (option) => option(...([req, res] as never)))
+    purge({ req, res, call: (option) => option(...([req, res] as never)), target: () => targetOf(req) })
     next()
   }
 }

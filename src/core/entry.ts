@@ -1,3 +1,6 @@
+import type { Fields } from '../http/fields.ts'
+import type { Terms } from '../http/policy.ts'
+
 /** One header field as it was sent; several lines of one name are a list. */
 export interface HeaderField {
   readonly name: string
@@ -19,8 +22,8 @@ export interface StoredResponse {
   readonly trailers: readonly HeaderField[]
 }
 
-/** What a backend keeps under a key. */
-export interface Entry {
+/** What a backend keeps under a key. Its lifetime and its use when stale count from `time` on. */
+export interface Entry extends Terms {
   readonly key: string
   /** The tags as the backend knows them (`cache.keyFromTag`). */
   readonly tags: readonly string[]
@@ -28,10 +31,6 @@ export interface Entry {
   readonly stamp: number
   /** When the response was made, in epoch milliseconds. */
   readonly time: number
-  /** How old the response already was at `time`, in milliseconds (RFC 9111, 4.2.3). */
-  readonly initialAge: number
-  /** How long it is fresh from `time` on, in milliseconds. */
-  readonly lifetime: number
   /** How long the handler ran to make it, in milliseconds. */
   readonly cost: number
   readonly response: StoredResponse
@@ -54,6 +53,12 @@ export function fieldValue(fields: readonly HeaderField[], name: string): string
   return fields.find((field) => field.name.length === name.length && field.name.toLowerCase() === name)?.value
 }
 
+/** The fields by lower-case name, for judging. `own` leaves out what the cache itself has added. */
+export function fieldsOf(headers: readonly HeaderField[], { own = false } = {}): Fields {
+  const kept = own ? headers.filter(({ isDefault }) => !isDefault) : headers
+  return Object.fromEntries(kept.map(({ name, value }) => [name.toLowerCase(), value]))
+}
+
 /** The age of an entry at a time, in milliseconds (RFC 9111, 4.2.3). */
 export function ageOf(entry: Entry, now: number): number {
   return entry.initialAge + Math.max(0, now - entry.time)
@@ -67,12 +72,22 @@ export function freshFor(entry: Entry, now: number): number {
 /** Whether this is an entry that can be answered with; a backend may have handed out anything. */
 export function isSound(entry: unknown): entry is Entry {
   if (!isObject(entry)) return false
-  const { key, tags, stamp, time, initialAge, lifetime, cost, response } = entry
+  const { key, tags, stamp, time, cost, response } = entry
   return (
     typeof key === 'string' &&
     isTexts(tags) &&
-    [stamp, time, initialAge, lifetime, cost].every(isNumber) &&
+    [stamp, time, cost].every(isNumber) &&
+    isSoundTerms(entry) &&
     isSoundResponse(response)
+  )
+}
+
+function isSoundTerms(terms: Record<string, unknown>): boolean {
+  const { lifetime, initialAge, staleWhileRevalidate, staleIfError, mustRevalidate, isShared } = terms
+  return (
+    [lifetime, initialAge, staleWhileRevalidate, staleIfError].every(isNumber) &&
+    typeof mustRevalidate === 'boolean' &&
+    typeof isShared === 'boolean'
   )
 }
 

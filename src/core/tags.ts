@@ -38,6 +38,15 @@ export function namesPurged(tags: TagList): string[] {
   return unique(tags, (tag) => [tag.id === undefined ? tag.type : `${tag.type}:${tag.id}`])
 }
 
+/** Whether a text can be a tag. */
+export function isTagName(name: string): boolean {
+  try {
+    return checkName(name) === name
+  } catch {
+    return false
+  }
+}
+
 function unique(tags: TagList, namesOf: (tag: TypedTag) => string[]): string[] {
   const names = new Set<string>()
   for (const tag of Array.isArray(tags) ? tags : [tags]) {

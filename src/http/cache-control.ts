@@ -1,8 +1,8 @@
 /** The directives of a Cache-Control field: names in lower case; a directive without a value is `true`. */
 export type Directives = ReadonlyMap<string, string | true>
 
-// One directive (RFC 9111, 5.2): a token, and perhaps a value that is a token or a quoted string.
-const DIRECTIVE = /[\t ]*(?:([^\s=,;"]+)(?:=("(?:[^"\\]|\\.)*"|[^,]*))?)?[^,]*(?:,|$)/gy
+// One directive (RFC 9111, 5.2): a token, and perhaps a value that is a token or a quoted string. Space around `=` is borne.
+const DIRECTIVE = /[\t ]*(?:([^\s=,;"]+)(?:[\t ]*=[\t ]*("(?:[^"\\]|\\.)*"|[^,]*))?)?[^,]*(?:,|$)/gy
 
 /** Reads Cache-Control. Of a directive given twice the first counts (RFC 9111, 4.2.1); unknown ones are kept and harmless. */
 export function parseCacheControl(value: string | undefined): Directives {

@@ -3,10 +3,13 @@ export type Forward = 'bypass' | 'method' | 'uri-miss' | 'vary-miss' | 'stale' |
 
 /** What the cache did with a request, as Cache-Status tells it. */
 export type Handling =
-  | { readonly hit: true; readonly ttl: number }
+  | { readonly hit: true; readonly ttl: number; readonly detail?: string }
   | {
       readonly hit: false
-      readonly forward: Forward
+      /** Undefined where the request went nowhere. */
+      readonly forward: Forward | undefined
+      /** What the handler answered, where its client gets something else (RFC 9211, 2.3). */
+      readonly forwardStatus?: number
       readonly stored?: boolean
       readonly collapsed?: boolean
       readonly detail?: string
@@ -14,9 +17,17 @@ export type Handling =
 
 /** One member of Cache-Status (RFC 9211), by the cache of that name. `ttl` is in seconds. */
 export function formatCacheStatus(name: string, handling: Handling): string {
-  if (handling.hit) return `${name}; hit; ttl=${handling.ttl}`
-  const { forward, stored, collapsed, detail } = handling
-  return `${name}; fwd=${forward}${stored ? '; stored' : ''}${collapsed ? '; collapsed' : ''}${detail ? `; detail=${detail}` : ''}`
+  if (handling.hit) return `${name}; hit; ttl=${handling.ttl}${handling.detail ? `; detail=${handling.detail}` : ''}`
+  const { forward, forwardStatus, stored, collapsed, detail } = handling
+  const parts = [
+    name,
+    forward && `fwd=${forward}`,
+    forwardStatus && `fwd-status=${forwardStatus}`,
+    stored && 'stored',
+    collapsed && 'collapsed',
+    detail && `detail=${detail}`,
+  ]
+  return parts.filter(Boolean).join('; ')
 }
 
 /** A cache's name as a structured field item: a token where it can be one, else a string (RFC 9651, 3.3). */

@@ -1,6 +1,7 @@
-import { type Directives, directiveSeconds, parseCacheControl, parseSeconds } from './cache-control.ts'
-import { parseDate } from './date.ts'
+import { type Directives, directiveSeconds, parseCacheControl } from './cache-control.ts'
 import { combined, type Fields, firstLine, listMembers } from './fields.ts'
+import { explicitLifetime, heuristicLifetime, type Lifetime, sayingsOf, statedAge } from './freshness.ts'
+import { parseContentRange } from './ranges.ts'
 import { mergeNames, varyNames } from './vary.ts'
 
 /** A response as far as it is known when its head is complete. */
@@ -24,6 +25,35 @@ export interface StoragePolicy {
   readonly defaultTtl: number
   /** The statuses that are stored without a lifetime of their own. */
   readonly statuses: ReadonlySet<number>
+  /** Names of targeted fields (RFC 9213) that speak to this cache, in lower case. */
+  readonly targetedFields: readonly string[]
+  /** Whether a lifetime is estimated where nothing is said. */
+  readonly heuristic: boolean
+  /** What the route says of stale responses, whatever the response says. */
+  readonly staleWhileRevalidate: number | undefined
+  readonly staleIfError: number | undefined
+  /** How long a response with a validator is kept past its lifetime, to be validated. */
+  readonly keepStale: number
+  readonly storeSetCookie: boolean
+  readonly storePartial: boolean
+  /** The request had Authorization, and nobody but the response says who may share it (RFC 9111, 3.5). */
+  readonly isAuthorized: boolean
+}
+
+/** What may be done with a stored response, decided when it is stored; times in milliseconds. */
+export interface Terms {
+  /** How long it is fresh. */
+  readonly lifetime: number
+  /** How old it was already (RFC 9111, 4.2.3). */
+  readonly initialAge: number
+  /** How long after that it may be served while a new one is made (RFC 5861, 3). */
+  readonly staleWhileRevalidate: number
+  /** How long after that it may take the place of an error (RFC 5861, 4). */
+  readonly staleIfError: number
+  /** Never to be served stale (RFC 9111, 4.2.4). */
+  readonly mustRevalidate: boolean
+  /** May answer requests with Authorization (RFC 9111, 3.5). */
+  readonly isShared: boolean
 }
 
 /** Why a response is not stored. */
@@ -33,18 +63,20 @@ export type Unstorable =
   | 'not-modified'
   | 'no-store'
   | 'private'
+  | 'authorization'
   | 'set-cookie'
   | 'vary'
   | 'connection'
   | 'endless'
   | 'expired'
 
-/** Whether a response is stored: for how long, how old it is already, and on which request fields it depends; or why not. */
+/** Whether a response is stored: on which terms, how long it is kept, and on which request fields it depends; or why not. */
 export type Storability =
   | {
       readonly storable: true
-      readonly lifetime: number
-      readonly initialAge: number
+      readonly terms: Terms
+      /** Milliseconds for which it is of any use, fresh or stale. */
+      readonly keep: number
       readonly vary: readonly string[]
     }
   | { readonly storable: false; readonly reason: Unstorable }
@@ -52,20 +84,60 @@ export type Storability =
 /** Judges a response by RFC 9111, 3 and the route's policy. */
 export function judgeStorage(head: ResponseHead, policy: StoragePolicy, now: number): Storability {
   const { status, fields } = head
-  const control = parseCacheControl(combined(fields, 'cache-control'))
-  const vary = allVaryNames(head)
-  const explicit = explicitLifetime(fields, control, now)
-  const reason = forbidden(head, control)
+  const sayings = sayingsOf(fields, policy.targetedFields)
+  const reason = forbidden(head, sayings.control, policy)
   if (reason) return { storable: false, reason }
+  const vary = allVaryNames(head)
   if (vary === '*') return { storable: false, reason: 'vary' }
-  const isListed = policy.statuses.has(status)
-  if (!isListed && !explicit && !policy.ownTtl) return { storable: false, reason: 'status' }
-  const initialAge = (parseSeconds(firstAge(fields)) ?? 0) * 1000
+  const explicit = explicitLifetime(fields, sayings, now)
+  const heuristic = policy.heuristic && !explicit ? heuristicLifetime(status, fields, sayings, now) : undefined
+  const isListed = policy.statuses.has(status === 206 ? 200 : status)
+  if (!isListed && !explicit && !policy.ownTtl && !heuristic) return { storable: false, reason: 'status' }
   // The route's lifetime is for its usual answers: an error that gives its own lives no longer than it says.
   const given = policy.ownTtl ?? (isListed ? policy.routeTtl : undefined)
-  const lifetime = given ?? (explicit ?? policy.defaultTtl) - initialAge
-  if (lifetime <= 0) return { storable: false, reason: 'expired' }
-  return { storable: true, lifetime, initialAge, vary }
+  const initialAge = statedAge(fields)
+  const own = given ?? explicit?.milliseconds ?? heuristic
+  const lifetime = given ?? (own ?? policy.defaultTtl) - initialAge
+  // No lifetime at all is a wish not to store; one that the response gives and that is over leaves it to be validated.
+  if (given === 0 || (own === undefined && policy.defaultTtl === 0)) return { storable: false, reason: 'expired' }
+  const terms = termsOf(sayings.control, given === undefined ? explicit : undefined, policy, { lifetime, initialAge })
+  const keep = Math.max(0, lifetime) + staleUse(fields, terms, policy)
+  return keep > 0 ? { storable: true, terms, keep, vary } : { storable: false, reason: 'expired' }
+}
+
+function termsOf(
+  control: Directives,
+  deciding: Lifetime | undefined,
+  policy: StoragePolicy,
+  { lifetime, initialAge }: Pick<Terms, 'lifetime' | 'initialAge'>,
+): Terms {
+  const mustRevalidate =
+    control.has('must-revalidate') ||
+    control.has('proxy-revalidate') ||
+    deciding?.source === 'no-cache' ||
+    // RFC 9111, 5.2.2.10: s-maxage means proxy-revalidate too; but not where the route's own lifetime goes before it.
+    deciding?.source === 's-maxage'
+  const stale = (given: number | undefined, directive: string) =>
+    mustRevalidate ? 0 : (given ?? (directiveSeconds(control, directive) ?? 0) * 1000)
+  return {
+    lifetime,
+    initialAge,
+    staleWhileRevalidate: stale(policy.staleWhileRevalidate, 'stale-while-revalidate'),
+    staleIfError: stale(policy.staleIfError, 'stale-if-error'),
+    mustRevalidate,
+    isShared: isExplicitlyShared(control),
+  }
+}
+
+// How long a stale response is of use: served, or to be validated with what the handler gave for that.
+function staleUse(fields: Fields, terms: Terms, { keepStale }: StoragePolicy): number {
+  const hasValidator = fields.etag !== undefined || fields['last-modified'] !== undefined
+  return Math.max(terms.staleWhileRevalidate, terms.staleIfError, hasValidator ? keepStale : 0)
+}
+
+// RFC 9111, 3.5.
+function isExplicitlyShared(control: Directives): boolean {
+  return control.has('public') || control.has('must-revalidate') || control.has('s-maxage')
 }
 
 // Layers that answer CORS say Vary: Origin for a field that they set themselves, anew for each visitor.
@@ -82,35 +154,32 @@ function allVaryNames({ fields, outerVary }: ResponseHead): readonly string[] | 
 // Bodies that are made to go on while the client listens.
 const ENDLESS = /^(text\/event-stream|multipart\/x-mixed-replace)/i
 
-function forbidden({ status, fields, outerCacheControl }: ResponseHead, control: Directives): Unstorable | undefined {
+function forbidden(
+  { status, fields, outerCacheControl }: ResponseHead,
+  control: Directives,
+  { storeSetCookie, storePartial, isAuthorized }: StoragePolicy,
+): Unstorable | undefined {
   const outer = parseCacheControl(outerCacheControl)
-  if (status === 206) return 'partial'
+  if (status === 206 && !(storePartial && parseContentRange(combined(fields, 'content-range')))) return 'partial'
   if (status === 304) return 'not-modified'
   if (status < 200 || status > 599) return 'status'
-  if (control.has('no-store') || outer.has('no-store')) return 'no-store'
+  const mustUnderstand = control.has('must-understand')
+  if (mustUnderstand && !UNDERSTOOD_STATUSES.has(status)) return 'status'
+  if ((control.has('no-store') && !mustUnderstand) || outer.has('no-store')) return 'no-store'
   if (control.has('private') || outer.has('private')) return 'private'
-  if (fields['set-cookie'] !== undefined) return 'set-cookie'
+  if (isAuthorized && !isExplicitlyShared(control)) return 'authorization'
+  if (!storeSetCookie && fields['set-cookie'] !== undefined) return 'set-cookie'
   if (ENDLESS.test(firstLine(fields, 'content-type') ?? '')) return 'endless'
   // RFC 9110, 7.6.1: fields named by Connection speak of this hop alone; a response that stops being HTTP is none to keep.
   if (listMembers(combined(fields, 'connection')?.toLowerCase()).includes('upgrade')) return 'connection'
   return undefined
 }
 
-/** The lifetime that the response itself gives, in milliseconds: the first source that is there decides alone (RFC 9111, 4.2.1). */
-function explicitLifetime(fields: Fields, control: Directives, now: number): number | undefined {
-  if (control.has('no-cache')) return 0
-  const seconds = directiveSeconds(control, 's-maxage') ?? directiveSeconds(control, 'max-age')
-  if (seconds !== undefined) return seconds * 1000
-  if (fields.expires === undefined) return undefined
-  const expires = Array.isArray(fields.expires) && fields.expires.length > 1 ? undefined : firstLine(fields, 'expires')
-  const date = parseDate(firstLine(fields, 'date'), now) ?? now
-  return Math.max(0, (parseDate(expires, now) ?? date) - date)
-}
-
-// Only the first member of the first line counts (RFC 9111, 5.1).
-function firstAge(fields: Fields): string | undefined {
-  return firstLine(fields, 'age')?.split(',', 1)[0]?.trim()
-}
+// RFC 9110, 15: those whose rules for caches are kept here (RFC 9111, 5.2.2.3).
+const UNDERSTOOD_STATUSES = new Set([
+  200, 201, 202, 203, 204, 205, 206, 300, 301, 302, 303, 307, 308, 400, 401, 402, 403, 404, 405, 406, 407, 408, 409,
+  410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 426, 500, 501, 502, 503, 504, 505,
+])
 
 /** Fields that speak of one connection, not of the response (RFC 9110, 7.6.1; RFC 9111, 3.1). */
 const CONNECTION_FIELDS = new Set([
@@ -134,4 +203,11 @@ export function storableField(name: string, fields: Fields): boolean {
 /** Whether the response says anything itself about how caches should treat it. */
 export function speaksOfCaching(fields: Fields): boolean {
   return fields['cache-control'] !== undefined || fields.expires !== undefined || fields.pragma !== undefined
+}
+
+const FAILURES = new Set([500, 502, 503, 504])
+
+/** Whether a handler that answers with this status has failed (RFC 5861, 4). */
+export function isFailure(status: number): boolean {
+  return FAILURES.has(status)
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { combined, type Fields, listMembers } from './fields.ts'
+import { asLanguages, asList, parseAcceptEncoding } from './negotiation.ts'
 
 /** The request fields that a response depends on, in lower case and in order; `'*'` where no request can be matched (RFC 9110, 12.5.5). */
 export function varyNames(value: string | undefined): readonly string[] | '*' {
@@ -13,9 +14,34 @@ export function mergeNames(some: readonly string[], others: readonly string[]): 
   return [...new Set([...some, ...others])].sort()
 }
 
+/** The form in which values of a request field are compared (RFC 9111, 4.1): as sent, or one that means the same. */
+export type VaryForm = 'exact' | 'list' | 'languages' | 'codings' | ((value: string) => string)
+
+/** Forms by field name in lower case; `*` for those not named. */
+export type VaryForms = ReadonlyMap<string, VaryForm>
+
+/** Every value as it was sent, but for Accept-Encoding. */
+export const NO_FORMS: VaryForms = new Map()
+
+/** The form for a field. What Accept-Encoding means is the same for everybody, so it has one of its own. */
+export function varyForm(name: string, forms: VaryForms): VaryForm {
+  return forms.get(name) ?? (name === 'accept-encoding' ? 'codings' : (forms.get('*') ?? 'exact'))
+}
+
 /** The request's values of those fields, credentials as digests; an absent field matches an absent one alone (RFC 9111, 4.1). */
-export function varyValues(names: readonly string[], request: Fields): [name: string, value: string | undefined][] {
-  return names.map((name) => [name, shownValue(name, combined(request, name))])
+export function varyValues(
+  names: readonly string[],
+  request: Fields,
+  forms: VaryForms = NO_FORMS,
+): [name: string, value: string | undefined][] {
+  return names.map((name) => [name, shownValue(name, inForm(combined(request, name), varyForm(name, forms)))])
+}
+
+function inForm(value: string | undefined, form: VaryForm): string | undefined {
+  if (value === undefined || form === 'exact') return value
+  if (form === 'list') return asList(value)
+  if (form === 'languages') return asLanguages(value)
+  return form === 'codings' ? parseAcceptEncoding(value).text : String(form(value))
 }
 
 const CREDENTIALS = new Set(['authorization', 'cookie', 'proxy-authorization'])

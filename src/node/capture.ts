@@ -1,15 +1,18 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import etag from 'etag'
-import type { Cache, Decision, Run } from '../cache.ts'
+import { type Answer, answerTo } from '../core/answer.ts'
 import type { HeaderField, StoredResponse } from '../core/entry.ts'
+import type { Decision, Flow, Run, Substitution } from '../flow.ts'
 import { formatDate } from '../http/date.ts'
 import { type Fields, firstLine } from '../http/fields.ts'
 import { speaksOfCaching, storableField } from '../http/policy.ts'
-import { CONDITIONS, isConditional, isLeftOutOf304, isNotModified } from '../http/validators.ts'
+import { isLeftOutOf304, isNotModified } from '../http/validators.ts'
 import { onClose } from './close.ts'
+import { Conditions } from './conditions.ts'
 import { type Head, type HeadChange, interceptHead, textOf } from './head.ts'
 import { addedByDefault, type InnerFields, innerFields, type OuterFields, outerFields } from './layer.ts'
-import { afterOthers } from './replay.ts'
+import { afterOthers, mayBeEncoded } from './replay.ts'
+import { substituteHead } from './substitute.ts'
 
 /** A response being recorded. */
 export interface Recording {
@@ -23,23 +26,21 @@ export interface Recording {
 export interface Beginning {
   readonly outer: OuterFields
   /** The client's conditions, where it asked only for a newer response. */
-  readonly conditions: Conditions | undefined
+  readonly conditions: Fields | undefined
 }
-
-type Conditions = Readonly<Record<string, string | undefined>>
 
 /**
  * Records the response that the layers below make from here on, while it streams to its client, and stores it with the
  * run when it is complete. The client's own conditions are judged here, so that there is a full response to store.
  */
-export function capture(cache: Cache, run: Run, req: IncomingMessage, res: ServerResponse): Recording {
-  const recorder = new Recorder(cache, run, req, res)
+export function capture(flow: Flow, run: Run, req: IncomingMessage, res: ServerResponse): Recording {
+  const recorder = new Recorder(flow, run, req, res)
   recorder.begin()
   return recorder
 }
 
 class Recorder implements Recording {
-  readonly #cache: Cache
+  readonly #flow: Flow
   readonly #run: Run
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
@@ -47,8 +48,10 @@ class Recorder implements Recording {
   readonly #chunks: Buffer[] = []
   #size = 0
   #trailers: HeaderField[] = []
-  #conditions: Record<string, string | undefined> | undefined
+  readonly #conditions: Conditions
   #decision: Decision | undefined
+  /** What the client gets instead of what the handler writes. */
+  #substitute: { readonly substitution: Substitution; readonly answer: Answer } | undefined
   #head: Head | undefined
   #inner: InnerFields | undefined
   /** The whole body, where it is known before the head is sent. */
@@ -61,16 +64,16 @@ class Recorder implements Recording {
   /** Somebody else answers for the response now. */
   #isSilent = false
 
-  constructor(cache: Cache, run: Run, req: IncomingMessage, res: ServerResponse) {
-    this.#cache = cache
+  constructor(flow: Flow, run: Run, req: IncomingMessage, res: ServerResponse) {
+    this.#flow = flow
     this.#run = run
     this.#req = req
     this.#res = res
     this.#outer = outerFields(res)
+    this.#conditions = new Conditions(run, req)
   }
 
   begin(): void {
-    if (!this.#run.isGrounded) this.#takeConditions()
     interceptHead(this.#res, {
       change: (head) => (this.#isSilent ? undefined : this.#meetHead(head)),
       refused: () => this.#forgetHead(),
@@ -83,37 +86,18 @@ class Recorder implements Recording {
 
   stepBack(): void {
     this.#fallSilent()
-    this.#cache.release(this.#run)
+    this.#flow.release(this.#run)
   }
 
   handOver(): Beginning {
     this.#fallSilent()
-    return { outer: this.#outer, conditions: this.#conditions }
+    return { outer: this.#outer, conditions: this.#conditions.client }
   }
 
   #fallSilent(): void {
     this.#isSilent = true
     this.#isOver = true
-    this.#putConditionsBack()
-  }
-
-  // ——— The client's conditions ———
-
-  #takeConditions(): void {
-    const { headers } = this.#req
-    if (!isConditional(headers)) return
-    this.#conditions = {}
-    for (const name of CONDITIONS) {
-      this.#conditions[name] = headers[name]
-      delete headers[name]
-    }
-  }
-
-  #putConditionsBack(): void {
-    for (const name of CONDITIONS) {
-      const value = this.#conditions?.[name]
-      if (value !== undefined) this.#req.headers[name] = value
-    }
+    this.#conditions.restore()
   }
 
   // ——— The head ———
@@ -122,14 +106,26 @@ class Recorder implements Recording {
     const inner = innerFields(this.#res, this.#outer, head.headers)
     this.#head = head
     this.#inner = inner
+    this.#conditions.restore()
+    const substitution = this.#flow.substitute(this.#run, head.status, inner)
+    if (substitution) return this.#substituteHead(head, inner, substitution)
     this.#decision = this.#decide(head, inner)
-    this.#putConditionsBack()
     return this.#changeHead(head)
+  }
+
+  #substituteHead(head: Head, inner: InnerFields, substitution: Substitution): HeadChange {
+    const { entry, now } = substitution
+    const answer = answerTo(this.#req, entry.response, now, !mayBeEncoded(this.#req, this.#res))
+    this.#substitute = { substitution, answer }
+    this.#isMuted = true
+    const tagging = this.#flow.taggingOf(this.#run.route, entry.tags)
+    return substituteHead(answer, substitution, { head, inner, outer: this.#outer, tagging })
   }
 
   // Node has refused the head; whatever answers now, an error handler mostly, begins anew.
   #forgetHead(): void {
     this.#decision = undefined
+    this.#substitute = undefined
     this.#isMuted = false
     this.#whole = undefined
     this.#chunks.length = 0
@@ -137,24 +133,29 @@ class Recorder implements Recording {
   }
 
   #decide(head: Head, { fields, outerSayings }: InnerFields): Decision {
-    if (this.#isTooLarge) return this.#cache.decline(this.#run, 'too-large')
-    const decision = this.#cache.decide(this.#run, { status: head.status, fields, ...outerSayings })
+    if (this.#isTooLarge) return this.#flow.decline(this.#run, 'too-large')
+    const decision = this.#flow.decide(this.#run, { status: head.status, fields, ...outerSayings })
     const isTooLarge = Number(firstLine(head.fields, 'content-length')) > this.#run.route.maxBodySize
-    return decision.store && isTooLarge ? this.#cache.decline(this.#run, 'too-large') : decision
+    return decision.store && isTooLarge ? this.#flow.decline(this.#run, 'too-large') : decision
   }
 
   #changeHead(head: Head): HeadChange {
-    const set: [string, string][] = [['Cache-Status', afterOthers(head.fields, this.#decision?.cacheStatus ?? '')]]
+    const set: (readonly [string, string])[] = [
+      ['Cache-Status', afterOthers(head.fields, this.#decision?.cacheStatus ?? '')],
+    ]
     if (this.#decision?.store && this.#run.route.clientCacheControl) {
       const added = clientFields(head.fields, head.status, this.#whole)
       for (const [name] of added) addedByDefault(this.#res, name)
       set.push(...added)
     }
+    const tagging = this.#decision?.store ? this.#flow.taggingOf(this.#run.route, this.#run.tags) : undefined
+    if (tagging) set.push(...tagging.set)
+    const remove = tagging?.remove ?? []
     const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
-    if (head.status !== 200 || !this.#conditions || !isNotModified(this.#conditions, fields, this.#cache.now()))
-      return { set, remove: [] }
+    const { client } = this.#conditions
+    if (head.status !== 200 || !client || !isNotModified(client, fields, this.#flow.now())) return { set, remove }
     this.#isMuted = true
-    return { status: 304, set, remove: Object.keys(fields).filter(isLeftOutOf304) }
+    return { status: 304, set, remove: [...remove, ...Object.keys(fields).filter(isLeftOutOf304)] }
   }
 
   // ——— The body ———
@@ -165,7 +166,8 @@ class Recorder implements Recording {
     res.write = ((...args: unknown[]): boolean => {
       if (this.#isSilent || this.#isEnding) return Reflect.apply(original, res, args)
       // Whether the client gets this body at all is known with the head.
-      if (this.#conditions && !res.headersSent && !res.destroyed) res.writeHead(res.statusCode)
+      const isOpen = this.#conditions.client !== undefined || this.#run.stored !== undefined
+      if (isOpen && !res.headersSent && !res.destroyed) res.writeHead(res.statusCode)
       if (!res.writableEnded) this.#record(args[0], args[1])
       if (!this.#isMuted) return Reflect.apply(original, res, args)
       const callback = args.find((arg) => typeof arg === 'function')
@@ -181,6 +183,9 @@ class Recorder implements Recording {
       if (this.#isSilent || this.#isEnding || res.writableEnded) return Reflect.apply(original, res, args)
       this.#isEnding = true
       const isCut = res.destroyed || res.socket?.destroyed === true
+      // Node would take the length of what the handler writes for that of what the client gets.
+      const isReplaced = !res.headersSent && this.#flow.maySubstitute(this.#run, res.statusCode)
+      if (isReplaced && !isCut) this.#beginHead()
       if (typeof args[0] !== 'function') this.#recordLast(args[0], args[1])
       this.#finish(original, args)
       if (isCut) this.#giveUp('aborted')
@@ -189,9 +194,27 @@ class Recorder implements Recording {
     }) as typeof res.end
   }
 
+  #beginHead(): void {
+    try {
+      this.#res.writeHead(this.#res.statusCode)
+    } catch (error) {
+      this.#isEnding = false
+      throw error
+    }
+  }
+
+  // What the handler itself has said of the body is not for the client where that gets something else.
+  #lastArguments(args: unknown[]): unknown[] {
+    if (!this.#isMuted) return args
+    const callbacks = args.filter((arg) => typeof arg === 'function')
+    const body = this.#substitute?.answer.body
+    if (!body?.byteLength || this.#req.method === 'HEAD') return callbacks
+    return [Buffer.from(body), ...callbacks]
+  }
+
   #finish(end: ServerResponse['end'], args: unknown[]): void {
     try {
-      Reflect.apply(end, this.#res, this.#isMuted ? args.filter((arg) => typeof arg === 'function') : args)
+      Reflect.apply(end, this.#res, this.#lastArguments(args))
     } catch (error) {
       const isOurs = this.#isMuted && (error as NodeJS.ErrnoException).code === 'ERR_HTTP_BODY_NOT_ALLOWED'
       if (!isOurs) {
@@ -211,7 +234,7 @@ class Recorder implements Recording {
 
   // Copied, since the writer may use its buffer again.
   #record(chunk: unknown, encoding: unknown): void {
-    if (this.#isOver || (this.#decision && !this.#decision.store)) return
+    if (this.#isOver || this.#substitute || (this.#decision && !this.#decision.store)) return
     const bytes = copyOf(chunk, encoding)
     if (!bytes) return
     this.#size += bytes.byteLength
@@ -220,7 +243,7 @@ class Recorder implements Recording {
       return
     }
     this.#isTooLarge = true
-    this.#cache.decline(this.#run, 'too-large')
+    this.#flow.decline(this.#run, 'too-large')
     this.#giveUp('too-large')
   }
 
@@ -237,6 +260,10 @@ class Recorder implements Recording {
   // ——— The end ———
 
   #land(): void {
+    if (this.#substitute && !this.#isOver) {
+      this.#isOver = true
+      return void this.#flow.settle(this.#run, this.#substitute.substitution)
+    }
     if (!this.#decision || !this.#head || !this.#inner) return this.#giveUp('aborted')
     if (!this.#decision.store) return this.#giveUp(this.#decision.reason)
     const declared = firstLine(this.#inner.fields, 'content-length')
@@ -244,7 +271,7 @@ class Recorder implements Recording {
     if (hasBody && declared !== undefined && Number(declared) !== this.#size) return this.#giveUp('length-mismatch')
     if (this.#isOver) return
     this.#isOver = true
-    void this.#cache.land(this.#run, this.#decision, this.#response(this.#head, this.#inner, hasBody))
+    void this.#flow.land(this.#run, this.#decision, this.#response(this.#head, this.#inner, hasBody))
   }
 
   #response(head: Head, inner: InnerFields, hasBody: boolean): StoredResponse {
@@ -255,7 +282,7 @@ class Recorder implements Recording {
       headers: storedFields(inner, body, {
         status: head.status,
         isOurs: this.#run.route.clientCacheControl,
-        date: this.#res.sendDate ? formatDate(this.#cache.now()) : undefined,
+        date: this.#res.sendDate ? formatDate(this.#flow.now()) : undefined,
       }),
       removed: inner.removed,
       body,
@@ -267,8 +294,8 @@ class Recorder implements Recording {
     if (this.#isOver) return
     this.#isOver = true
     this.#chunks.length = 0
-    this.#putConditionsBack()
-    this.#cache.abandon(this.#run, reason)
+    this.#conditions.restore()
+    this.#flow.abandon(this.#run, reason)
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
-import type { Cache, Run } from '../cache.ts'
 import type { TagList } from '../core/tags.ts'
 import { type Duration, durationOf } from '../core/values.ts'
+import type { Flow, Run } from '../flow.ts'
 import { layerOf } from './serve.ts'
 
 /** What a handler can say of its own response. All do nothing where no `cached()` is at work. */
@@ -16,27 +16,27 @@ export interface Controls<Handle, T extends string = string> {
 
 /** The controls of a cache for handlers that know their response by `responseOf`. */
 export function controlsOf<Handle, T extends string>(
-  cache: Cache,
+  flow: Flow,
   responseOf: (handle: Handle) => ServerResponse,
 ): Controls<Handle, T> {
   const withRun = (handle: Handle, act: (run: Run) => void) => {
-    const run = layerOf(cache, responseOf(handle))?.run
+    const run = layerOf(flow, responseOf(handle))?.run
     if (!run) return
     if (run.isOver) {
-      cache.retract(run)
-      return cache.warn('TAGCACHE_CONTROL_TOO_LATE', run.visit.target.pattern)
+      flow.retract(run)
+      return flow.warn('TAGCACHE_CONTROL_TOO_LATE', run.visit.target.pattern)
     }
     try {
       act(run)
     } catch (error) {
       run.isSkipped = true
-      cache.warn('TAGCACHE_CONTROL_FAILED', run.visit.target.pattern, error)
+      flow.warn('TAGCACHE_CONTROL_FAILED', run.visit.target.pattern, error)
     }
   }
   return {
     tag: (handle, ...tags) =>
       withRun(handle, (run) => {
-        for (const list of tags) cache.addTags(run, list as TagList)
+        for (const list of tags) flow.addTags(run, list as TagList)
       }),
     skip: (handle) =>
       withRun(handle, (run) => {

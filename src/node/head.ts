@@ -17,7 +17,9 @@ export interface Head {
 /** What is done to a head before it is sent. */
 export interface HeadChange {
   readonly status?: number
-  readonly set: readonly (readonly [name: string, value: string])[]
+  /** Of another status; empty for the usual one. */
+  readonly statusMessage?: string
+  readonly set: readonly (readonly [name: string, value: string | readonly string[]])[]
   /** Lower-case names. */
   readonly remove: readonly string[]
 }
@@ -57,7 +59,8 @@ function changedArguments(res: ServerResponse, args: unknown[], changed: HeadCha
   if (changed.status === undefined)
     return [args[0], ...(reason === undefined ? [] : [reason]), ...(rest === undefined ? [] : [rest])]
   if (statusMessageOf(res)) res.statusMessage = ''
-  return [changed.status, ...(rest === undefined ? [] : [rest])]
+  const message = changed.statusMessage && res.req.httpVersionMajor < 2 ? [changed.statusMessage] : []
+  return [changed.status, ...message, ...(rest === undefined ? [] : [rest])]
 }
 
 function restore(res: ServerResponse, name: string, value: OutgoingHttpHeader | undefined): void {
@@ -128,7 +131,7 @@ function changeHeaders(res: ServerResponse, argument: HeadersArgument, change: H
   const isRaw = argument !== undefined && argument !== null && namesSet(res).length === 0
   const kept = argument === undefined || argument === null ? undefined : without(argument, dropped)
   if (isRaw && kept !== undefined) return withPairs(kept, change.set)
-  for (const [name, value] of change.set) res.setHeader(name, value)
+  for (const [name, value] of change.set) res.setHeader(name, value as string | string[])
   return kept
 }
 
@@ -142,6 +145,6 @@ function without(argument: NonNullable<HeadersArgument>, dropped: ReadonlySet<st
 }
 
 function withPairs(argument: NonNullable<HeadersArgument>, pairs: HeadChange['set']): HeadersArgument {
-  if (!Array.isArray(argument)) return { ...argument, ...Object.fromEntries(pairs) }
+  if (!Array.isArray(argument)) return { ...argument, ...Object.fromEntries(pairs) } as HeadersArgument
   return [...argument, ...(Array.isArray(argument[0]) ? pairs : pairs.flat())]
 }

@@ -1,15 +1,16 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import { pipeline, Readable, Transform } from 'node:stream'
-import type { Cache, Decision, Finding, Run } from '../cache.ts'
-import { fieldValue, type StoredResponse } from '../core/entry.ts'
+import { type Answer, answerTo } from '../core/answer.ts'
+import { type Entry, fieldValue, type StoredResponse } from '../core/entry.ts'
+import type { Decision, Flow, Run, Substitution } from '../flow.ts'
 import { formatDate } from '../http/date.ts'
-import { combined, firstLine } from '../http/fields.ts'
+import { combined, type Fields, firstLine } from '../http/fields.ts'
 import { isNotModified } from '../http/validators.ts'
 import { type Beginning, clientFields, joined, storedFields } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead, namesSet, textOf } from './head.ts'
-import { addedByDefault, type InnerFields, innerFields } from './layer.ts'
-import { afterOthers, appendTo, replay, replayStatus, setStoredFields } from './replay.ts'
+import { addedByDefault, type InnerFields, innerFields, type OuterFields } from './layer.ts'
+import { afterOthers, appendTo, mayBeEncoded, type ReplayFields, replay, setStoredFields } from './replay.ts'
 import { type Passage, record } from './serve.ts'
 
 /** As much of a Koa context as the cache touches. */
@@ -21,22 +22,31 @@ export interface KoaLike {
   message: string
   body: unknown
   respond?: boolean | undefined
+  readonly app?: { emit(event: 'error', error: unknown, ctx: unknown): unknown }
 }
 
 /** Answers with a stored response by setting it on the context, so that the layers above see it as any other. */
-export function replayKoa(ctx: KoaLike, { entry, ...told }: Finding & { kind: 'hit' }): void {
+export function replayKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): void {
   const { response } = entry
-  const status = replayStatus(ctx.req, entry, told.now)
-  if (response.trailers.length > 0 || STATUS_CODES[status] === undefined) {
+  const answer = answerTo(ctx.req, response, told.now, !mayBeEncoded(ctx.req, ctx.res))
+  if (response.trailers.length > 0 || STATUS_CODES[answer.status] === undefined) {
     ctx.respond = false
     return replay(ctx.req, ctx.res, entry, told)
   }
-  ctx.status = status
-  if (status === response.status && response.statusMessage !== '') ctx.message = response.statusMessage
+  ctx.status = answer.status
+  if (answer.status === response.status && response.statusMessage !== '') ctx.message = response.statusMessage
   // Layers above may change the body: they get their own.
-  if (status !== 304 && status !== 204) ctx.body = bodyFor(response)
-  if (fieldValue(response.headers, 'content-type') === undefined) ctx.res.removeHeader('Content-Type')
-  setStoredFields(ctx.res, entry, status, told)
+  if (answer.status !== 304 && answer.status !== 204) ctx.body = bodyFor(answer, response)
+  const hasType = !answer.isBodiless && fieldValue(response.headers, 'content-type') !== undefined
+  if (!hasType) ctx.res.removeHeader('Content-Type')
+  setStoredFields(ctx.res, entry, answer, told)
+}
+
+/** Tells the client that nothing is stored, and that it wanted nothing else (RFC 9111, 5.2.1.7). */
+export function refuseKoa(ctx: KoaLike, cacheStatus: string): void {
+  ctx.status = 504
+  ctx.body = ''
+  appendTo(ctx.res, 'Cache-Status', cacheStatus)
 }
 
 /**
@@ -49,18 +59,46 @@ export async function captureKoa(
   ctx: KoaLike,
   next: () => Promise<unknown>,
 ): Promise<void> {
-  const { cache } = passage
+  const { flow } = passage
   const recording = record(passage, run)
   try {
     await next()
   } catch (error) {
-    recording.handOver()
-    tell(ctx.res, cache.statusOf(run, 'failed'))
-    cache.abandon(run, 'failed')
-    throw error
+    return fallBack(flow, run, ctx, recording.handOver(), error)
   }
   if (ctx.respond === false || ctx.res.headersSent || run.isOver) return
-  await new ContextRecorder(cache, run, ctx, recording.handOver()).record()
+  await new ContextRecorder(flow, run, ctx, recording.handOver()).record()
+}
+
+// What is stored takes the place of an error, where it may; the application is told of the error all the same.
+function fallBack(flow: Flow, run: Run, ctx: KoaLike, { outer }: Beginning, error: unknown): void {
+  const substitution = isServerError(error) && !ctx.res.headersSent ? flow.replacement(run, undefined) : undefined
+  if (!substitution) {
+    tell(ctx.res, flow.statusOf(run, 'failed'))
+    flow.abandon(run, 'failed')
+    throw error
+  }
+  flow.failed(run, error)
+  ctx.app?.emit('error', error, ctx)
+  substituteKoa(flow, run, ctx, outer, substitution)
+}
+
+// An error that speaks of the request, as http-errors does, is an answer.
+function isServerError(error: unknown): boolean {
+  const { status, statusCode } = Object(error) as { status?: unknown; statusCode?: unknown }
+  const stated = Number(status ?? statusCode ?? 500)
+  return !(stated >= 400 && stated < 500)
+}
+
+function substituteKoa(flow: Flow, run: Run, ctx: KoaLike, outer: OuterFields, substitution: Substitution): void {
+  const { res } = ctx
+  for (const name of res.getHeaderNames()) if (!outer.has(name)) res.removeHeader(name)
+  for (const { name, value } of outer.values()) res.setHeader(name, value as string | string[])
+  replayKoa(ctx, substitution.entry, {
+    ...substitution,
+    tagging: flow.taggingOf(run.route, substitution.entry.tags),
+  })
+  void flow.settle(run, substitution)
 }
 
 // Told once more when the head is sent, since an error handler of Koa takes away what was set before.
@@ -77,18 +115,20 @@ function tell(res: ServerResponse, cacheStatus: string): void {
 type Storing = Decision & { store: true }
 
 class ContextRecorder {
-  readonly #cache: Cache
+  readonly #flow: Flow
   readonly #run: Run
   readonly #ctx: KoaLike
-  readonly #conditions: Beginning['conditions']
+  readonly #outer: OuterFields
+  readonly #conditions: Fields | undefined
   readonly #inner: InnerFields
   readonly #status: number
   readonly #statusMessage: string
 
-  constructor(cache: Cache, run: Run, ctx: KoaLike, { outer, conditions }: Beginning) {
-    this.#cache = cache
+  constructor(flow: Flow, run: Run, ctx: KoaLike, { outer, conditions }: Beginning) {
+    this.#flow = flow
     this.#run = run
     this.#ctx = ctx
+    this.#outer = outer
     this.#conditions = conditions
     this.#status = ctx.status
     this.#statusMessage = ctx.res.statusMessage ?? ''
@@ -96,11 +136,13 @@ class ContextRecorder {
   }
 
   async record(): Promise<void> {
+    const substitution = this.#flow.substitute(this.#run, this.#status, this.#inner)
+    if (substitution) return this.#replace(substitution)
     const body = bodyOf(this.#ctx.body)
     const decision = this.#decide(body)
     tell(this.#ctx.res, decision.cacheStatus)
     if (!decision.store || body === undefined) {
-      this.#cache.abandon(this.#run, decision.store ? 'body' : decision.reason)
+      this.#flow.abandon(this.#run, decision.store ? 'body' : decision.reason)
     } else if (Buffer.isBuffer(body)) {
       this.#addClientFields(body)
       this.#land(decision, body)
@@ -111,22 +153,30 @@ class ContextRecorder {
     if (this.#isNotModified()) this.#ctx.status = 304
   }
 
+  // A stream that nobody reads any more would stay open.
+  #replace(substitution: Substitution): void {
+    const { body } = this.#ctx
+    if (body instanceof Readable) body.destroy()
+    this.#ctx.body = undefined
+    substituteKoa(this.#flow, this.#run, this.#ctx, this.#outer, substitution)
+  }
+
   #decide(body: Buffer | Readable | undefined): Decision {
     const { fields, outerSayings } = this.#inner
-    const decision = this.#cache.decide(this.#run, { status: this.#status, fields, ...outerSayings })
+    const decision = this.#flow.decide(this.#run, { status: this.#status, fields, ...outerSayings })
     if (!decision.store) return decision
-    if (body === undefined) return this.#cache.decline(this.#run, 'body')
+    if (body === undefined) return this.#flow.decline(this.#run, 'body')
     const length = Buffer.isBuffer(body) ? body.byteLength : Number(firstLine(fields, 'content-length'))
-    return length > this.#run.route.maxBodySize ? this.#cache.decline(this.#run, 'too-large') : decision
+    return length > this.#run.route.maxBodySize ? this.#flow.decline(this.#run, 'too-large') : decision
   }
 
   #land(decision: Storing, body: Buffer): void {
     const declared = firstLine(this.#inner.fields, 'content-length')
     if (declared !== undefined && Number(declared) !== body.byteLength) {
-      return this.#cache.abandon(this.#run, 'length-mismatch')
+      return this.#flow.abandon(this.#run, 'length-mismatch')
     }
     const kept = { status: this.#status, isOurs: this.#run.route.clientCacheControl, date: this.#date() }
-    void this.#cache.land(this.#run, decision, {
+    void this.#flow.land(this.#run, decision, {
       status: this.#status,
       statusMessage: this.#statusMessage,
       headers: storedFields(this.#inner, body, kept),
@@ -137,6 +187,9 @@ class ContextRecorder {
   }
 
   #addClientFields(body: Buffer | undefined): void {
+    const tagging = this.#flow.taggingOf(this.#run.route, this.#run.tags)
+    for (const name of tagging?.remove ?? []) this.#ctx.res.removeHeader(name)
+    for (const [name, value] of tagging?.set ?? []) this.#ctx.res.setHeader(name, value)
     if (!this.#run.route.clientCacheControl) return
     for (const [name, value] of clientFields(this.#fields(), this.#status, body)) {
       addedByDefault(this.#ctx.res, name)
@@ -148,12 +201,12 @@ class ContextRecorder {
     return (
       this.#status === 200 &&
       this.#conditions !== undefined &&
-      isNotModified(this.#conditions, this.#fields(), this.#cache.now())
+      isNotModified(this.#conditions, this.#fields(), this.#flow.now())
     )
   }
 
   #date(): string | undefined {
-    return this.#ctx.res.sendDate ? formatDate(this.#cache.now()) : undefined
+    return this.#ctx.res.sendDate ? formatDate(this.#flow.now()) : undefined
   }
 
   #fields(): Record<string, string | readonly string[]> {
@@ -165,8 +218,8 @@ class ContextRecorder {
       this.#run.route.maxBodySize,
       (body) => this.#land(decision, body),
       (reason) => {
-        if (reason === 'too-large') this.#cache.decline(this.#run, reason)
-        this.#cache.abandon(this.#run, reason)
+        if (reason === 'too-large') this.#flow.decline(this.#run, reason)
+        this.#flow.abandon(this.#run, reason)
       },
     )
     // A client that has the body already gets none, and Koa ends a stream that it does not send.
@@ -240,7 +293,7 @@ class ChunkRecorder {
 }
 
 // Node writes fields beyond ASCII in another encoding where a body is handed to `end`, as Koa does with bytes.
-function bodyFor({ headers, body }: StoredResponse): Buffer | Readable {
+function bodyFor({ body }: Answer, { headers }: StoredResponse): Buffer | Readable {
   const copy = Buffer.from(body)
   return headers.some(({ value }) => /[^\0-\x7f]/.test(String(value))) ? Readable.from([copy]) : copy
 }

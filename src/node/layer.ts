@@ -4,7 +4,7 @@ import type { Fields } from '../http/fields.ts'
 import { namesSet, textOf } from './head.ts'
 
 /** The header fields that outer layers had set when the cache was entered, by lower-case name. */
-export type OuterFields = ReadonlyMap<string, string | readonly string[]>
+export type OuterFields = ReadonlyMap<string, HeaderField>
 
 /** What the layers below have done to the header fields. */
 export interface InnerFields {
@@ -18,7 +18,7 @@ export interface InnerFields {
 
 /** Takes down what outer layers have set so far. */
 export function outerFields(res: ServerResponse): OuterFields {
-  return new Map(namesSet(res).map((name) => [name.toLowerCase(), textOf(res.getHeader(name))]))
+  return new Map(namesSet(res).map((name) => [name.toLowerCase(), { name, value: textOf(res.getHeader(name)) }]))
 }
 
 const defaults = new WeakMap<ServerResponse, Set<string>>()
@@ -35,7 +35,7 @@ export function innerFields(res: ServerResponse, outer: OuterFields, headers: re
   const added = defaults.get(res)
   const own = headers
     .filter(({ name }) => !added?.has(name.toLowerCase()))
-    .map((field) => ownPart(field, outer.get(field.name.toLowerCase())))
+    .map((field) => ownPart(field, outer.get(field.name.toLowerCase())?.value))
     .filter((field) => field !== undefined)
   const present = new Set(headers.map(({ name }) => name.toLowerCase()))
   const fields = Object.fromEntries(own.map(({ name, value }) => [name.toLowerCase(), value]))
@@ -53,7 +53,7 @@ export function innerFields(res: ServerResponse, outer: OuterFields, headers: re
 }
 
 function textFrom(outer: OuterFields, name: string): string | undefined {
-  const value = outer.get(name)
+  const value = outer.get(name)?.value
   return value === undefined ? undefined : [value].flat().join(', ')
 }
 

@@ -1,12 +1,15 @@
-import type { ServerResponse } from 'node:http'
-import type { Cache } from '../cache.ts'
-import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isPromise, type MaybePromise } from '../core/maybe.ts'
 import { namesPurged, type TagList } from '../core/tags.ts'
 import { inTime } from '../core/time.ts'
 import { checkOptions } from '../core/values.ts'
-import type { Call } from '../visit.ts'
+import type { Flow } from '../flow.ts'
+import { formatGroups, parseGroups } from '../http/cache-groups.ts'
+import { combined, type Fields } from '../http/fields.ts'
+import type { Call, Target } from '../visit.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
+import { impliedPurge } from './unsafe.ts'
 
 /** When an `invalidates()` purges. */
 export interface InvalidatesOptions<Args extends readonly unknown[] = readonly unknown[]> {
@@ -19,43 +22,64 @@ export type PurgeTags<Args extends readonly unknown[], T extends string = string
   | TagList<T>
   | ((...args: Args) => MaybePromise<TagList<T>>)
 
-/** What one `invalidates()` does when its write has succeeded. */
-export interface Purge {
-  readonly isDue: (call: Call, status: number) => boolean
-  readonly run: (call: Call) => MaybePromise<void>
+/** A request on its way through an `invalidates()`. */
+export interface Mutation {
+  readonly req: IncomingMessage
+  readonly res: ServerResponse
+  readonly call: Call
+  readonly target: () => Target
 }
 
+/** Purges what one `invalidates()` names when its write has succeeded, and what the request implies (RFC 9111, 4.4). */
+export type Purge = (mutation: Mutation) => (status: number) => MaybePromise<void>
+
 /** Checks what `invalidates()` was given, when it is mounted. Throws `ERR_TAGCACHE_TAG` or `ERR_TAGCACHE_OPTION_UNKNOWN`. */
-export function preparePurge(cache: Cache, tags: PurgeTags<never>, options: InvalidatesOptions<never> = {}): Purge {
+export function preparePurge(flow: Flow, tags: PurgeTags<never>, options: InvalidatesOptions<never> = {}): Purge {
   checkOptions('invalidates()', options, ['when'])
-  if (typeof tags !== 'function' && namesPurged(tags).length === 0) cache.warn('TAGCACHE_INVALIDATES_NOTHING')
+  if (typeof tags !== 'function' && namesPurged(tags).length === 0) flow.warn('TAGCACHE_INVALIDATES_NOTHING')
   const { when } = options
-  return {
-    isDue: (call, status) => (when ? isWanted(cache, when, call) : status < 400),
-    run: (call) => purge(cache, tags, call),
+  const isTold = flow.route({}).tagField === 'Cache-Groups'
+  return ({ req, res, call, target }) => {
+    const implied = impliedPurge(flow, req, res, target)
+    return purgeOnAnswer(flow, res, (status, fields, tell) => {
+      // The author knows better than the status whether the write happened.
+      const isDue = when ? isWanted(flow, when, call) : status < 400
+      if (!isDue) return
+      const { groups, uris } = implied(status, fields)
+      return purge(flow, tags, call, (list) => {
+        const names = [...new Set([...namesPurged(list), ...groups])]
+        if (isTold) tell(names)
+        return flow.purge(names, uris)
+      })
+    })
   }
 }
 
 // Where it cannot be told whether the write happened, or what it wrote, everything may be wrong.
-function isWanted(cache: Cache, when: (...args: never) => boolean, call: Call): boolean {
+function isWanted(flow: Flow, when: (...args: never) => boolean, call: Call): boolean {
   try {
     return call(when) === true
   } catch (error) {
-    cache.warn('TAGCACHE_PURGE_TAGS_FAILED', undefined, error)
+    flow.warn('TAGCACHE_PURGE_TAGS_FAILED', undefined, error)
     return true
   }
 }
 
-function purge(cache: Cache, tags: PurgeTags<never>, call: Call): MaybePromise<void> {
+function purge(
+  flow: Flow,
+  tags: PurgeTags<never>,
+  call: Call,
+  act: (tags: TagList) => MaybePromise<void>,
+): MaybePromise<void> {
   const everything = (error: unknown) => {
-    cache.warn('TAGCACHE_PURGE_TAGS_FAILED', undefined, error)
-    return cache.purge('everything')
+    flow.warn('TAGCACHE_PURGE_TAGS_FAILED', undefined, error)
+    return flow.purgeEverything()
   }
   try {
     const given = typeof tags === 'function' ? (call(tags) as ReturnType<typeof tags>) : tags
-    if (!isPromise(given)) return cache.purge(given)
-    return inTime(cache, LONGEST_TAGS, given, () => new Error(`The tags did not come within ${LONGEST_TAGS} ms.`))
-      .then((list) => cache.purge(list))
+    if (!isPromise(given)) return act(given)
+    return inTime(flow, LONGEST_TAGS, given, () => new Error(`The tags did not come within ${LONGEST_TAGS} ms.`))
+      .then(act)
       .catch(everything)
   } catch (error) {
     return everything(error)
@@ -65,32 +89,42 @@ function purge(cache: Cache, tags: PurgeTags<never>, call: Call): MaybePromise<v
 // A write is not kept waiting for ever by tags that do not come.
 const LONGEST_TAGS = 10_000
 
+/** What is done when an answer with this head begins; `tell` has its client told the tags that are purged (RFC 9875, 3). */
+export type OnAnswer = (status: number, fields: Fields, tell: (names: readonly string[]) => void) => MaybePromise<void>
+
 /**
- * Purges when the answer begins, before its first byte leaves, and again before the last one of a streamed answer.
- * @returns purges at once for an answer of that status, so that its beginning does not have to
+ * Acts when the answer begins, before its first byte leaves, and again before the last one of a streamed answer.
+ * @returns acts at once for an answer of that status, so that its beginning does not have to
  */
 export function purgeOnAnswer(
-  cache: Cache,
-  purge: Purge,
+  flow: Flow,
   res: ServerResponse,
-  call: Call,
-): (status: number) => MaybePromise<void> {
+  onAnswer: OnAnswer,
+): (status: number, fields?: Fields) => MaybePromise<void> {
   const isLate = res.headersSent
-  if (isLate) cache.warn('TAGCACHE_INVALIDATES_TOO_LATE')
+  if (isLate) flow.warn('TAGCACHE_INVALIDATES_TOO_LATE')
   let pending: MaybePromise<void> | undefined
   let hasBegun = isLate
-  const settle = (status: number) => {
+  let told: readonly string[] = []
+  const settle = (status: number, fields: Fields = res.getHeaders()) => {
     hasBegun = true
     if (!isLate) res.statusCode = status
-    if (purge.isDue(call, status)) pending = chain(pending, () => purge.run(call))
+    const acted = () =>
+      onAnswer(status, fields, (names) => {
+        told = names
+      })
+    pending = isPromise(pending) ? pending.then(acted) : acted()
     return pending
   }
   interceptHead(res, {
-    change: ({ status }) => {
-      if (hasBegun) return undefined
-      const purging = settle(status)
-      if (isPromise(purging)) holdBack(res, purging)
-      return undefined
+    change: ({ status, fields }) => {
+      if (!hasBegun) {
+        const purging = settle(status, fields)
+        if (isPromise(purging)) holdBack(res, purging)
+      }
+      if (told.length === 0) return undefined
+      const groups = [...new Set([...told, ...parseGroups(combined(fields, 'cache-group-invalidation'))])]
+      return { set: [['Cache-Group-Invalidation', formatGroups(groups)]], remove: [] }
     },
     refused: () => {
       hasBegun = isLate

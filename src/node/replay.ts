@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Entry, fieldValue, type HeaderField } from '../core/entry.ts'
+import { type Answer, answerTo, fieldsOfAnswer } from '../core/answer.ts'
+import type { Entry, HeaderField } from '../core/entry.ts'
+import type { Tagging } from '../flow.ts'
 import { combined, type Fields } from '../http/fields.ts'
-import { isConditional, isLeftOutOf304, isNotModified } from '../http/validators.ts'
+import { parseAcceptEncoding } from '../http/negotiation.ts'
 import { addedByDefault } from './layer.ts'
 
 /** What is told to the client beside the stored response. */
@@ -11,40 +13,54 @@ export interface ReplayFields {
   /** In milliseconds. */
   readonly age: number
   readonly cacheStatus: string
-}
-
-/** The status that a stored response has for this request: its own, or 304 where the client's copy is still good. */
-export function replayStatus(req: IncomingMessage, { response }: Entry, now: number): number {
-  if (response.status !== 200 || !isConditional(req.headers)) return response.status
-  const validators = {
-    etag: fieldValue(response.headers, 'etag'),
-    'last-modified': fieldValue(response.headers, 'last-modified'),
-  }
-  return isNotModified(req.headers, validators, now) ? 304 : 200
+  /** How the tags are told, where they are. */
+  readonly tagging: Tagging | undefined
 }
 
 /** Answers with a stored response, through the layers above. */
 export function replay(req: IncomingMessage, res: ServerResponse, entry: Entry, told: ReplayFields): void {
   const { response } = entry
-  const status = replayStatus(req, entry, told.now)
-  res.statusCode = status
+  const answer = answerTo(req, response, told.now, !mayBeEncoded(req, res))
+  res.statusCode = answer.status
   // HTTP/2 has no status message, and says so to whoever sets one.
-  if (status === response.status && response.statusMessage !== '') res.statusMessage = response.statusMessage
-  setStoredFields(res, entry, status, told)
-  if (status === 304 || status === 204) res.end()
-  else if (response.trailers.length > 0 && req.httpVersion !== '1.0' && req.method !== 'HEAD')
+  if (answer.status === response.status && response.statusMessage !== '') res.statusMessage = response.statusMessage
+  setStoredFields(res, entry, answer, told)
+  if (answer.status === 304 || answer.status === 204) res.end()
+  else if (
+    answer.body === response.body &&
+    response.trailers.length > 0 &&
+    req.httpVersion !== '1.0' &&
+    req.method !== 'HEAD'
+  )
     endWithTrailers(res, entry)
-  else endWhole(res, entry)
+  else endWhole(res, answer.body)
+}
+
+/**
+ * Whether a layer above could encode what is sent: a part of a body must not look as if it were encoded as a whole
+ * (RFC 9110, 14.4). To answer with the whole is always right (14.2).
+ */
+export function mayBeEncoded(req: IncomingMessage, res: ServerResponse): boolean {
+  if (req.headers.range === undefined || !isWrapped(res)) return false
+  const { codings } = parseAcceptEncoding(combined(req.headers, 'accept-encoding'))
+  return req.headers['accept-encoding'] !== undefined && (codings === undefined || codings.size > 0)
 }
 
 /** Sets the fields of a stored response over those of the layers above. */
-export function setStoredFields(res: ServerResponse, { response }: Entry, status: number, told: ReplayFields): void {
+export function setStoredFields(res: ServerResponse, { response }: Entry, answer: Answer, told: ReplayFields): void {
   for (const name of response.removed) res.removeHeader(name)
-  for (const field of response.headers) {
-    if (status !== 304 || !isLeftOutOf304(field.name.toLowerCase())) setField(res, field)
-  }
+  for (const field of fieldsOfAnswer(answer, response)) setField(res, field)
   res.setHeader('Age', Math.floor(told.age / 1000))
+  for (const name of told.tagging?.remove ?? []) res.removeHeader(name)
+  for (const [name, value] of told.tagging?.set ?? []) res.setHeader(name, value)
   appendTo(res, 'Cache-Status', told.cacheStatus)
+}
+
+/** Tells the client that nothing is stored, and that it wanted nothing else (RFC 9111, 5.2.1.7). */
+export function refuse(res: ServerResponse, cacheStatus: string): void {
+  res.statusCode = 504
+  appendTo(res, 'Cache-Status', cacheStatus)
+  res.end()
 }
 
 function setField(res: ServerResponse, { name, value, append, isDefault }: HeaderField): void {
@@ -62,17 +78,17 @@ export function appendTo(res: ServerResponse, name: string, value: string | read
   else res.setHeader(name, `${before}, ${value}`)
 }
 
-function endWhole(res: ServerResponse, { response }: Entry): void {
+function endWhole(res: ServerResponse, body: Uint8Array): void {
   res.removeHeader('Trailer')
-  if (!res.hasHeader('Content-Length')) res.setHeader('Content-Length', response.body.byteLength)
+  if (!res.hasHeader('Content-Length')) res.setHeader('Content-Length', body.byteLength)
   // A server may be told to refuse a body where there is none to send.
   if (res.req.method === 'HEAD') res.end()
   else {
     // Where `end` has to make the head too, Node writes a file name beyond ASCII in another encoding.
     res.writeHead(res.statusCode)
-    if (isWrapped(res)) res.end(Buffer.from(response.body))
-    else if (response.body.byteLength > LARGEST_TEXT) res.end(response.body)
-    else res.end(asText(response.body), 'latin1')
+    if (isWrapped(res)) res.end(Buffer.from(body))
+    else if (body.byteLength > LARGEST_TEXT) res.end(body)
+    else res.end(asText(body), 'latin1')
   }
 }
 

@@ -1,22 +1,27 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Cache, Finding, Run } from '../cache.ts'
-import { isPromise } from '../core/maybe.ts'
-import { type ResolvedRoute, type RouteOptions, shareKey } from '../options.ts'
+import { isPromise, type MaybePromise } from '../core/maybe.ts'
+import type { Finding, Flow, Run } from '../flow.ts'
+import { type ResolvedRoute, type RouteOptions, shareKey } from '../options/route.ts'
 import type { Call, Target, Visit } from '../visit.ts'
 import { capture, type Recording } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
-import { afterOthers, replay } from './replay.ts'
+import { purgeOnAnswer } from './purge.ts'
+import { canRefresh, type Dispatch, isRefresh, refreshFor, startRefresh } from './refresh.ts'
+import { afterOthers, refuse, replay } from './replay.ts'
+import { impliedPurge, isOfOwnUri, isSafe } from './unsafe.ts'
 
 /** A request on its way through a `cached()`. */
 export interface Passage {
-  readonly cache: Cache
+  readonly flow: Flow
   readonly options: RouteOptions<never>
   readonly route: ResolvedRoute
   readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly call: Call
   readonly target: () => Target
+  /** The application, where it can be run again without its server. */
+  readonly application?: Dispatch | undefined
 }
 
 /** What counts for a layer: its options over those of the layers around it, and how to call the functions among them. */
@@ -32,26 +37,25 @@ export interface Layer extends Standing {
   isSilent: boolean
 }
 
-const layers = new WeakMap<ServerResponse, Map<Cache, Layer>>()
+const layers = new WeakMap<ServerResponse, Map<Flow, Layer>>()
 
 /** The layer of a cache around a response. */
-export function layerOf(cache: Cache, res: ServerResponse): Layer | undefined {
-  return layers.get(res)?.get(cache)
+export function layerOf(flow: Flow, res: ServerResponse): Layer | undefined {
+  return layers.get(res)?.get(flow)
 }
 
 /** Makes `layer` the one that counts for this cache. */
-function setLayer(cache: Cache, res: ServerResponse, layer: Layer): void {
+function setLayer(flow: Flow, res: ServerResponse, layer: Layer): void {
   const known = layers.get(res)
-  if (known) known.set(cache, layer)
-  else layers.set(res, new Map([[cache, layer]]))
+  if (known) known.set(flow, layer)
+  else layers.set(res, new Map([[flow, layer]]))
 }
 
 /** Answers from the cache, or has `proceed` run the handler and its response recorded. */
 export function serve(passage: Passage, proceed: () => void): void {
-  const { cache, res } = passage
   const standing = enter(passage)
   if (!standing) return proceed()
-  const finding = cache.look(visitOf(passage, standing), (leave) => onClose(res, leave))
+  const finding = find(passage, standing)
   if (isPromise(finding)) void finding.then((found) => act(passage, found, standing, proceed))
   else act(passage, finding, standing, proceed)
 }
@@ -60,14 +64,14 @@ export function serve(passage: Passage, proceed: () => void): void {
  * What counts for this layer; undefined where an outer layer of the same cache is at work already and only needed
  * refining, or where the response has begun, so that nothing can be done about it.
  */
-export function enter({ cache, options, route, res, call }: Passage): Standing | undefined {
+export function enter({ flow, options, route, res, call }: Passage): Standing | undefined {
   if (res.headersSent) return undefined
-  const outer = layerOf(cache, res)
+  const outer = layerOf(flow, res)
   if (!outer) return { route, call }
   const base = outer.run ?? outer
-  const refined = { route: cache.route(options, base.route), call: callIn(base, call) }
+  const refined = { route: flow.route(options, base.route), call: callIn(base, call) }
   if (outer.run && !outer.run.isOver && shareKey(refined.route, outer.run.route)) {
-    cache.refine(outer.run, refined.route, refined.call)
+    flow.refine(outer.run, refined.route, refined.call)
     return undefined
   }
   outer.isSilent = true
@@ -82,51 +86,93 @@ function callIn(outer: Standing, call: Call): Call {
   return (option) => (theirs.has(option) ? outer.call : call)(option)
 }
 
-export function visitOf({ req, target }: Passage, { route, call }: Standing): Visit {
-  return { method: req.method ?? 'GET', headers: req.headers, target: target(), route, call }
+/** The first look; of a request that was made for a refresh, the way to its run. */
+export function find(passage: Passage, standing: Standing): MaybePromise<Finding> {
+  const { flow, req, res } = passage
+  const visit = visitOf(passage, standing)
+  const run = refreshFor(flow, req)
+  return run ? flow.resume(visit, run) : flow.look(visit, (leave) => onClose(res, leave))
+}
+
+function visitOf({ req, target, application }: Passage, { route, call }: Standing): Visit {
+  return {
+    method: req.method ?? 'GET',
+    headers: req.headers,
+    target: target(),
+    route,
+    call,
+    canRefresh: () => canRefresh(req, application),
+  }
+}
+
+/** Makes in the background what a finding asks for. */
+export function refreshIn({ flow, req, application }: Passage, run: Run | undefined): void {
+  if (run) startRefresh(flow, run, req, application)
 }
 
 function act(passage: Passage, finding: Finding, standing: Standing, proceed: () => void): void {
-  const { cache, req, res } = passage
-  // A layer above may have answered meanwhile, or begun to.
-  if (finding.kind === 'hit' && res.headersSent) {
-    if (!res.writableEnded) proceed()
-  } else if (finding.kind === 'hit') {
-    replay(req, res, finding.entry, finding)
+  const { flow, req, res } = passage
+  if (finding.kind === 'hit') {
+    refreshIn(passage, finding.refresh)
+    // A layer above may have answered meanwhile, or begun to.
+    if (!res.headersSent) replay(req, res, finding.entry, finding)
+    else if (!res.writableEnded) proceed()
   } else if (finding.kind === 'pass') {
-    announce(passage, finding, standing)
+    const run = announce(passage, finding, standing)
+    if (run) record(passage, run)
     proceed()
-  } else if (res.destroyed) {
+  } else if (finding.kind === 'run') {
     // Whoever left while waiting needs no handler run.
-    cache.abandon(finding.run, 'aborted')
-  } else {
+    if (res.destroyed) return flow.abandon(finding.run, 'aborted')
     record(passage, finding.run)
     proceed()
+  } else if (finding.kind === 'complete') {
+    refreshIn(passage, finding.refresh)
+    void finding.result.then((found) => act(passage, found, standing, proceed))
+  } else if (finding.kind === 'refuse') {
+    flow.record(finding.trace)
+    refuse(res, finding.cacheStatus)
+  } else {
+    ignore(passage, standing)
+    proceed()
   }
+}
+
+/** Lets a request of ours through to the layer that it was made for. */
+export function ignore({ flow, res }: Passage, { route, call }: Standing): void {
+  setLayer(flow, res, { route, call, isSilent: true })
 }
 
 /** Records what the layers below make of the run. */
-export function record({ cache, req, res }: Passage, run: Run): Recording {
-  const recording = capture(cache, run, req, res)
-  setLayer(cache, res, { route: run.route, call: run.call, run, recording, isSilent: false })
+export function record({ flow, req, res }: Passage, run: Run): Recording {
+  const recording = capture(flow, run, req, res)
+  setLayer(flow, res, { route: run.route, call: run.call, run, recording, isSilent: false })
   return recording
 }
 
-/** Has Cache-Status say why the cache stood aside, and leaves the record, unless an inner layer of it takes over. */
+/**
+ * Has Cache-Status say why the cache stood aside, and leaves the record, unless an inner layer of it takes over. After an
+ * unsafe request what its URI gave before is purged.
+ * @returns a run for the response to a POST, where that may be stored
+ */
 export function announce(
-  { cache, res, target }: Passage,
+  passage: Passage,
   { trace, cacheStatus }: Finding & { kind: 'pass' },
-  { route, call }: Standing,
-): void {
-  const { methods } = target()
-  if (trace.reason === 'method' && methods && !methods.some((method) => route.methods.has(method))) {
-    cache.warn('TAGCACHE_UNSAFE_ROUTE', trace.route)
+  standing: Standing,
+): Run | undefined {
+  const { flow, req, res, target } = passage
+  const { route, call } = standing
+  if (trace.reason === 'method') {
+    const { methods } = target()
+    if (methods && !methods.some((method) => route.methods.has(method))) flow.warn('TAGCACHE_UNSAFE_ROUTE', trace.route)
+    const run = isSafe(req.method) ? undefined : purgeAfterUnsafe(passage, standing)
+    if (run) return run
   }
-  const layer: Layer = { route, call, isSilent: false }
-  setLayer(cache, res, layer)
+  const layer: Layer = { route, call, isSilent: isRefresh(req) }
+  setLayer(flow, res, layer)
   let isRecorded = false
   const leaveRecord = () => {
-    if (!layer.isSilent && !isRecorded) cache.record(trace)
+    if (!layer.isSilent && !isRecorded) flow.record(trace)
     isRecorded = true
   }
   onClose(res, leaveRecord)
@@ -136,4 +182,18 @@ export function announce(
       return layer.isSilent ? undefined : { set: [['Cache-Status', afterOthers(fields, cacheStatus)]], remove: [] }
     },
   })
+  return undefined
+}
+
+function purgeAfterUnsafe(passage: Passage, standing: Standing): Run | undefined {
+  const { flow, req, res, target } = passage
+  const implied = impliedPurge(flow, req, res, target)
+  const run = req.method === 'POST' && standing.route.storePost ? flow.post(visitOf(passage, standing)) : undefined
+  const settle = purgeOnAnswer(flow, res, (status, fields) => {
+    const { groups, uris } = implied(status, fields)
+    const isGet = run !== undefined && status === 200 && isOfOwnUri(run.visit.target, fields)
+    return isGet ? flow.adopt(run, fields, groups, uris) : flow.purge(groups, uris)
+  })
+  if (run) run.prelude = settle
+  return run
 }

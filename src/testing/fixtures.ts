@@ -30,6 +30,10 @@ export function makeEntry(
     time: Date.UTC(2026, 0, 1),
     initialAge: 0,
     lifetime: MINUTE,
+    staleWhileRevalidate: 0,
+    staleIfError: 0,
+    mustRevalidate: false,
+    isShared: false,
     cost: 0,
     ...rest,
     response: {

@@ -17,8 +17,8 @@ type Make = Parameters<typeof expectSame>[0]
 /** Declares the tests of a framework's own table of answers. */
 function answerTheSame<C extends ExpressCase | KoaCase>(cases: readonly C[], make: (example: C) => Make): void {
   it.each(cases)('$name', (example) => {
-    const { ask = [], isStored = true } = example
-    return expectSame(make(example), { request: requestText(...ask), isStored })
+    const { ask = [], isStored = true, isValidated = false } = example as C & { isValidated?: boolean }
+    return expectSame(make(example), { request: requestText(...ask), isStored, isValidated })
   })
 
   it.each(cases.filter(({ isStored = true, isOtherForHead = false }) => isStored && !isOtherForHead))(
@@ -28,6 +28,7 @@ function answerTheSame<C extends ExpressCase | KoaCase>(cases: readonly C[], mak
       return expectSame(make(example), {
         fill: requestText('GET', path, more),
         request: requestText('HEAD', path, more),
+        isValidated: (example as C & { isValidated?: boolean }).isValidated ?? false,
       })
     },
   )

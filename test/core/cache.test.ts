@@ -219,8 +219,8 @@ describe('purging', () => {
     expect(Array.from({ length: 50 }, (_, id) => cache.getByRequest(ROUTE, at(id))).filter(Boolean)).toEqual([])
     expect(cache.getByRequest('apart')).toBeDefined()
     expect(events.filter(({ type }) => type === 'invalidation')).toEqual([
-      { type: 'invalidation', tags: ['product:3', 'product:4'] },
-      { type: 'invalidation', tags: ['products'] },
+      { type: 'invalidation', tags: ['product:3', 'product:4'], uris: [] },
+      { type: 'invalidation', tags: ['products'], uris: [] },
     ])
   })
 
@@ -369,12 +369,12 @@ describe('a request', () => {
     const visit = visitOf(cache, '/')
     const given = await begin(cache, visit)
     const waiting = look(cache, visit)
-    cache.abandon(given, 'aborted')
+    cache.flow.abandon(given, 'aborted')
     expect(answerOf(await waiting)).toBe('run')
     const skipped = await begin(cache, visit)
-    const decision = cache.decide(skipped, { status: 200, fields: {} })
+    const decision = cache.flow.decide(skipped, { status: 200, fields: {} })
     skipped.isSkipped = true
-    if (decision.store) await cache.land(skipped, decision, responseOf('skipped'))
+    if (decision.store) await cache.flow.land(skipped, decision, responseOf('skipped'))
     expect(answerOf(await look(cache, visit))).toBe('run')
     expect(cache.stats().reasons).toEqual({ aborted: 1, skip: 1 })
   })
@@ -385,7 +385,7 @@ describe('a request', () => {
     ['scope', { scope: () => undefined }, {}],
     ['disabled', { enabled: false }, {}],
     ['method', {}, { method: 'POST' }],
-    ['range', {}, { headers: { range: 'bytes=0-1' } }],
+    ['range', {}, { headers: { range: 'items=0-1' } }],
     ['precondition', {}, { headers: { 'if-match': '"a"' } }],
     ['body', {}, { headers: { 'content-length': '5' } }],
     ['body', {}, { headers: { 'transfer-encoding': 'chunked' } }],
@@ -442,7 +442,7 @@ describe('stats', () => {
     for (let index = 0; index < 3; index++) await look(cache, visit)
     await finish(cache, await begin(cache, visitOf(cache, '/no')), { head: { status: 404 } })
     const past = await look(cache, visitOf(cache, '/', {}, { headers: { cookie: 'a' } }))
-    if (past.kind === 'pass') cache.record(past.trace)
+    if (past.kind === 'pass') cache.flow.record(past.trace)
     cache.invalidateTags('t')
     cache.clear()
     slices.runAll()

@@ -256,6 +256,14 @@ describe('who wins', () => {
     routeTtl: undefined,
     defaultTtl: 60_000,
     statuses: new Set([200, 301]),
+    targetedFields: [],
+    heuristic: false,
+    staleWhileRevalidate: undefined,
+    staleIfError: undefined,
+    keepStale: 0,
+    storeSetCookie: false,
+    storePartial: false,
+    isAuthorized: false,
   }
   const own = { ...policy, routeTtl: 5_000 }
   const judge = (fields: Record<string, string | string[]>, rules = policy, status = 200, outer?: string) =>
@@ -319,7 +327,10 @@ describe('who wins', () => {
     ['Age off the lifetime', { 'cache-control': 'max-age=9', age: '4' }, policy, 5_000],
     ['Age not off the own ttl', { age: '4' }, own, 5_000],
   ])('%s', (_, fields, rules, lifetime) => {
-    expect(judge(fields as Record<string, string>, rules as StoragePolicy)).toMatchObject({ storable: true, lifetime })
+    expect(judge(fields as Record<string, string>, rules as StoragePolicy)).toMatchObject({
+      storable: true,
+      terms: { lifetime },
+    })
   })
 
   it.each([
@@ -338,24 +349,35 @@ describe('who wins', () => {
   it('a ttl of 0 stores nothing', () => {
     expect(judge({}, { ...policy, routeTtl: 0 })).toEqual({ storable: false, reason: 'expired' })
     expect(judge({}, { ...policy, defaultTtl: 0 })).toEqual({ storable: false, reason: 'expired' })
-    expect(judge({ 'cache-control': 'max-age=5' }, { ...policy, defaultTtl: 0 })).toMatchObject({ lifetime: 5_000 })
+    expect(judge({ 'cache-control': 'max-age=5' }, { ...policy, defaultTtl: 0 })).toMatchObject({
+      terms: { lifetime: 5_000 },
+    })
   })
 
   it('a status outside the list is stored where the response gives a lifetime', () => {
-    expect(judge({ 'cache-control': 'max-age=9' }, policy, 404)).toMatchObject({ storable: true, lifetime: 9_000 })
+    expect(judge({ 'cache-control': 'max-age=9' }, policy, 404)).toMatchObject({
+      storable: true,
+      terms: { lifetime: 9_000 },
+    })
   })
 
   it('what the handler says of this response goes before all', () => {
     const rules = { ...own, ownTtl: 3_000 }
-    expect(judge({ 'cache-control': 'max-age=9' }, rules)).toMatchObject({ lifetime: 3_000 })
-    expect(judge({ 'cache-control': 'no-cache' }, rules, 404)).toMatchObject({ storable: true, lifetime: 3_000 })
+    expect(judge({ 'cache-control': 'max-age=9' }, rules)).toMatchObject({ terms: { lifetime: 3_000 } })
+    expect(judge({ 'cache-control': 'no-cache' }, rules, 404)).toMatchObject({
+      storable: true,
+      terms: { lifetime: 3_000 },
+    })
     expect(judge({}, { ...rules, ownTtl: 0 })).toEqual({ storable: false, reason: 'expired' })
     expect(judge({}, { ...rules, ownTtl: 0 }, 404)).toEqual({ storable: false, reason: 'status' })
     expect(judge({ 'cache-control': 'no-store' }, rules)).toEqual({ storable: false, reason: 'no-store' })
   })
 
   it('an error that gives its own lifetime lives no longer than it says', () => {
-    expect(judge({ 'cache-control': 'max-age=2' }, own, 500)).toMatchObject({ storable: true, lifetime: 2_000 })
+    expect(judge({ 'cache-control': 'max-age=2' }, own, 500)).toMatchObject({
+      storable: true,
+      terms: { lifetime: 2_000 },
+    })
   })
 
   it('Vary of a layer above counts, but for Origin', () => {
@@ -373,9 +395,9 @@ describe('who wins', () => {
   )
 
   it('the age that it comes with is kept', () => {
-    expect(judge({ 'cache-control': 'max-age=9', age: ['4', '5'] })).toMatchObject({ initialAge: 4_000 })
-    expect(judge({ 'cache-control': 'max-age=9', age: '4, 5' })).toMatchObject({ initialAge: 4_000 })
-    expect(judge({ 'cache-control': 'max-age=9', age: 'old' })).toMatchObject({ initialAge: 0 })
+    expect(judge({ 'cache-control': 'max-age=9', age: ['4', '5'] })).toMatchObject({ terms: { initialAge: 4_000 } })
+    expect(judge({ 'cache-control': 'max-age=9', age: '4, 5' })).toMatchObject({ terms: { initialAge: 4_000 } })
+    expect(judge({ 'cache-control': 'max-age=9', age: 'old' })).toMatchObject({ terms: { initialAge: 0 } })
   })
 
   it('Vary is found', () => {

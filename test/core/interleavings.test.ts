@@ -115,12 +115,12 @@ class History {
     this.counts.runs += 1
     const body = { computedAt: ++this.#moment, tags: [...new Set([...declared, ...added])] }
     await this.#step('handler')
-    this.#cache.addTags(finding.run, added)
+    this.#cache.flow.addTags(finding.run, added)
     await this.#step('handler, tags added')
-    const decision = this.#cache.decide(finding.run, { status: 200, fields: {} })
+    const decision = this.#cache.flow.decide(finding.run, { status: 200, fields: {} })
     await this.#step('handler, head written')
-    if (decision.store) await this.#cache.land(finding.run, decision, responseOf(JSON.stringify(body)))
-    else this.#cache.abandon(finding.run, decision.reason)
+    if (decision.store) await this.#cache.flow.land(finding.run, decision, responseOf(JSON.stringify(body)))
+    else this.#cache.flow.abandon(finding.run, decision.reason)
   }
 
   #check(startedAt: number, answer: { computedAt: number; tags: string[] }): void {

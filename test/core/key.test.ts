@@ -5,7 +5,8 @@ import qs from 'qs'
 import { describe, expect, it } from 'vitest'
 import { decodeKey, encodeKey, type KeyParts, normaliseQuery, spellPath } from '../../src/core/key.ts'
 import { TagcacheError } from '../../src/errors.ts'
-import { resolveCache, resolveRoute, type Selection } from '../../src/options.ts'
+import { resolveCache } from '../../src/options/cache.ts'
+import { resolveRoute, type Selection } from '../../src/options/route.ts'
 import { admit } from '../../src/visit.ts'
 
 /** For searching longer than a test run may take. */
@@ -288,11 +289,12 @@ describe('a selection from the query', () => {
       target: { pattern: '/', mount: '', path: '/', params: {}, query, host: '' },
       route: resolveRoute({ query: selection }, base),
       call: () => undefined,
+      canRefresh: () => false,
     }
   }
   const keyOf = (query: string, selection: Selection) => {
     const admission = admit(visitOf(query, selection), undefined, () => {})
-    return admission.admitted ? admission.primary : undefined
+    return admission.admitted ? encodeKey(admission.parts) : undefined
   }
   const chosen = (parse: Parse, query: string) => (parse(query) as Record<string, unknown>).a
 

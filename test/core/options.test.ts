@@ -3,7 +3,8 @@ import { keyValue } from '../../src/backends/key-value.ts'
 import { memory } from '../../src/backends/memory.ts'
 import { durationOf, sizeOf } from '../../src/core/values.ts'
 import { createCache } from '../../src/index.ts'
-import { type RouteOptions, resolveCache, resolveRoute, shareKey } from '../../src/options.ts'
+import { resolveCache } from '../../src/options/cache.ts'
+import { type RouteOptions, resolveRoute, shareKey } from '../../src/options/route.ts'
 
 const refused = (code: string, message = '') =>
   expect.objectContaining({ name: 'TagcacheError', code, message: expect.stringContaining(message) })

@@ -83,15 +83,15 @@ describe('a value that an option cannot have is an error at start-up that names 
   })
 
   const OTHERS: [option: keyof RouteOptions, value: unknown, allowed: string][] = [
-    ['scope', 'privat', '"public", a function'],
-    ['scope', null, '"public", a function'],
+    ['scope', 'privat', '"public", "rfc9111", a function'],
+    ['scope', null, '"public", "rfc9111", a function'],
     ['host', 'no', 'true, false, a function'],
     ['enabled', 'yes', 'true, false, a function'],
     ['key', 'a', 'a function'],
     ['name', '', 'text that is not empty'],
     ['query', 'page', 'a list of names'],
     ['params', { ignore: 'id' }, 'a list of names'],
-    ['vary', 'accept language', 'names of request header fields'],
+    ['vary', 'accept language', 'names of header fields'],
     ['methods', ['POST'], 'needs a `key` function'],
     ['methods', 'GET', 'a list of method names'],
     ['statuses', [99], '200 to 599'],

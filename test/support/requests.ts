@@ -1,8 +1,9 @@
-import type { Cache, Decision, Finding, Run } from '../../src/cache.ts'
+import type { Cache } from '../../src/cache.ts'
 import type { StoredResponse } from '../../src/core/entry.ts'
 import type { TagList } from '../../src/core/tags.ts'
+import type { Decision, Finding, Run } from '../../src/flow.ts'
 import type { ResponseHead } from '../../src/http/policy.ts'
-import type { RouteOptions } from '../../src/options.ts'
+import type { RouteOptions } from '../../src/options/route.ts'
 import type { Target, Visit } from '../../src/visit.ts'
 
 /** A request as adapters hand it to the cache. */
@@ -16,8 +17,9 @@ export function visitOf(
   return {
     method: 'GET',
     headers: {},
-    route: cache.route(options),
+    route: cache.flow.route(options),
     call: (option) => option(...([] as never)),
+    canRefresh: () => false,
     ...rest,
     target: { pattern: path, mount: '', path, params: {}, query: '', host: '', ...target },
   }
@@ -25,7 +27,7 @@ export function visitOf(
 
 /** The first look of a request, as a promise. */
 export async function look(cache: Cache, visit: Visit): Promise<Finding> {
-  return cache.look(visit, () => {})
+  return cache.flow.look(visit, () => {})
 }
 
 /** The run of a request that is expected to be for the handler. */
@@ -41,10 +43,10 @@ export async function finish(
   run: Run,
   { body = '', tags = [], head = {} }: { body?: string; tags?: TagList; head?: Partial<ResponseHead> } = {},
 ): Promise<Decision> {
-  cache.addTags(run, tags)
-  const decision = cache.decide(run, { status: 200, fields: {}, ...head })
-  if (decision.store) await cache.land(run, decision, responseOf(body))
-  else cache.abandon(run, decision.reason)
+  cache.flow.addTags(run, tags)
+  const decision = cache.flow.decide(run, { status: 200, fields: {}, ...head })
+  if (decision.store) await cache.flow.land(run, decision, responseOf(body))
+  else cache.flow.abandon(run, decision.reason)
   return decision
 }
 
@@ -55,5 +57,5 @@ export function responseOf(body: string): StoredResponse {
 /** What a finding answers: the body of a hit, or what happens instead. */
 export function answerOf(finding: Finding): string {
   if (finding.kind === 'hit') return Buffer.from(finding.entry.response.body).toString()
-  return finding.kind === 'run' ? 'run' : `pass: ${finding.trace.reason}`
+  return finding.kind === 'pass' ? `pass: ${finding.trace.reason}` : finding.kind
 }

@@ -125,7 +125,9 @@ test('listeners are told the event that they ask for', () => {
   const cache = createCache()
   cache.on((event) => expectTypeOf(event).toEqualTypeOf<CacheEvent>())
   cache.on('invalidation', (event) => expectTypeOf(event.tags).toEqualTypeOf<readonly string[]>())
-  cache.on('trace', ({ outcome }) => expectTypeOf(outcome).toEqualTypeOf<'hit' | 'collapsed' | 'miss' | 'bypass'>())
+  cache.on('trace', ({ outcome }) =>
+    expectTypeOf(outcome).toEqualTypeOf<'hit' | 'stale' | 'collapsed' | 'miss' | 'bypass'>(),
+  )
   // @ts-expect-error there is no such event
   cache.on('purge', () => {})
   expectTypeOf(cache.on('clear', () => {})).toEqualTypeOf<() => void>()

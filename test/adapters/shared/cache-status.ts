@@ -24,7 +24,7 @@ const UNSTORABLE: [reason: string, reply: Exclude<Reply, string>][] = [
 const UNSUITED: [reason: string, headers: Record<string, string>, route?: CallOptions][] = [
   ['credentials', { cookie: 'a=1' }],
   ['credentials', { authorization: 'Basic YTpi' }],
-  ['range', { range: 'bytes=0-1' }],
+  ['range', { range: 'items=0-1' }],
   ['precondition', { 'if-match': '"v1"' }],
   ['precondition', { 'if-unmodified-since': 'Thu, 01 Jan 2026 00:00:00 GMT' }],
   ['body', { 'content-length': '2' }],
@@ -96,7 +96,9 @@ export function cacheStatus(stack: Stack): void {
     expect(cache.stats()).toMatchObject({ bypasses: 1, entries: 0, reasons: { [reason]: 1 } })
   })
 
-  it.each(UNSTORABLE)('says that the response is not stored: %s %o', async (reason, reply) => {
+  // Express adds an ETag, by which a response that is stale at once can be validated.
+  const unstorable = UNSTORABLE.filter(([reason]) => stack.kind !== 'express' || reason !== 'expired')
+  it.each(unstorable)('says that the response is not stored: %s %o', async (reason, reply) => {
     const handler = counting(() => reply)
     const { get, cache } = await oneRoute(stack, handler)
     const answer = await get('/')

@@ -59,8 +59,15 @@ export function purge(stack: Stack): void {
   })
 
   it('purges nothing else', async () => {
-    const { after } = await textsAround(await page(({ invalidates }) => invalidates('item:2')))
-    expect(after).toBe('run 1')
+    const { get, send } = await page(({ invalidates }) => invalidates('other'))
+    await get('/items/1')
+    await send('PUT', '/items/2')
+    expect((await get('/items/1')).text).toBe('run 1')
+  })
+
+  it('purges what its own URI gave, whatever it is tagged with (RFC 9111, 4.4)', async () => {
+    const { after } = await textsAround(await page(({ invalidates }) => invalidates('other')))
+    expect(after).toBe('run 2')
   })
 
   it.each([400, 404, 409, 500, 503])('purges nothing for an answer of %i', async (status) => {

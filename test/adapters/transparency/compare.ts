@@ -17,6 +17,8 @@ export interface Asked {
   readonly fill?: string
   /** Default: yes. */
   readonly isStored?: boolean
+  /** Whether what is stored is stale at once, so that the handler is asked each time. */
+  readonly isValidated?: boolean
 }
 
 /**
@@ -24,7 +26,7 @@ export interface Asked {
  * `make` is asked for a server without a cache, and for one with.
  */
 export async function expectSame(make: (log: Log, isCached: boolean) => Served, asked: Asked): Promise<void> {
-  const { request, fill = request, isStored = true } = asked
+  const { request, fill = request, isStored = true, isValidated = false } = asked
   const plain = await start(make, false)
   const cached = await start(make, true)
 
@@ -43,9 +45,12 @@ export async function expectSame(make: (log: Log, isCached: boolean) => Served, 
     expect(secondLog).toEqual(expectedLog)
     return
   }
-  expect(second).toMatch(/^Cache-Status: tagcache; hit/m)
+  const status = isValidated
+    ? /^Cache-Status: tagcache; fwd=stale; fwd-status=304; stored/m
+    : /^Cache-Status: tagcache; hit/m
+  expect(second).toMatch(status)
   expect(kept(second)).toEqual(kept(expected))
-  expect(cached.runs()).toBe(1)
+  expect(cached.runs()).toBe(isValidated ? 2 : 1)
 }
 
 async function start(make: (log: Log, isCached: boolean) => Served, isCached: boolean) {

@@ -10,6 +10,7 @@ export interface ExpressCase {
   readonly name: string
   readonly mount: (app: Express, layers: RequestHandler[], watcher: RequestHandler) => void
   readonly isStored?: false
+  readonly isValidated?: true
   /** Where the handler answers HEAD with other fields than GET. */
   readonly isOtherForHead?: true
   readonly ask?: Parameters<typeof requestText>
@@ -66,7 +67,7 @@ export const EXPRESS_CASES: readonly ExpressCase[] = [
   handled('res.sendStatus()', (res) => res.sendStatus(204)),
   handled('res.attachment()', (res) => res.attachment('page.pdf').send('text')),
   handled('res.download()', (res) => res.download(join(folder, 'page.html'), 'my page.html', { maxAge: '1h' })),
-  handled('res.sendFile()', (res) => res.sendFile(join(folder, 'page.html')), unstored),
+  handled('res.sendFile()', (res) => res.sendFile(join(folder, 'page.html')), { isValidated: true }),
   handled('res.sendFile() of a long file', (res) => res.sendFile(join(folder, 'long.txt'), { cacheControl: false })),
   handled('res.sendFile() with max-age', (res) => res.sendFile(join(folder, 'page.html'), { maxAge: '1h' })),
   handled('res.sendFile() of no file', (res, next) => res.sendFile(join(folder, 'none'), next), unstored),

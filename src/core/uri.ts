@@ -1,0 +1,39 @@
+import { createHash } from 'node:crypto'
+import { normalisePath, normaliseQuery } from './key.ts'
+
+// A name that a backend keeps for each entry stays short.
+const LONGEST_NAME = 200
+
+/**
+ * The name under which the responses of a URI are purged (RFC 9111, 4.4): `uri/example.com/products/1?page=2`.
+ * @param host as keys have it; undefined stands for any
+ */
+export function uriName(host: string | undefined, path: string, query: readonly string[]): string {
+  const name = `uri/${host ?? '*'}${normalisePath(path)}${query.length > 0 ? `?${query.join('&')}` : ''}`
+  if (name.length <= LONGEST_NAME) return name
+  return `uri/${createHash('sha256').update(name).digest('base64url')}`
+}
+
+/** The names of a URI that a response points at with Location or Content-Location, if it is of the same host; else none. */
+export function pointedUri(host: string, path: string, reference: string): string[] {
+  const base = host.includes('://') ? host : `http://${host}`
+  const from = parseUrl(base + (path.startsWith('/') ? path : '/'))
+  const url = from && parseUrl(reference, from)
+  // The scheme may be said differently behind a proxy that ends TLS.
+  if (!url || url.host !== from.host) return []
+  return uriNames(host, url.pathname, url.search.slice(1))
+}
+
+/** The names of a URI for whoever purges it: of that host, and of responses that are kept for any host. */
+export function uriNames(host: string, path: string, query: string): string[] {
+  const parts = normaliseQuery(query)
+  return [uriName(host, path, parts), uriName(undefined, path, parts)]
+}
+
+function parseUrl(text: string, base?: URL): URL | undefined {
+  try {
+    return new URL(text, base)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,41 @@
+import type { IncomingMessage } from 'node:http'
+import { type Run, validatorsOf } from '../flow.ts'
+import type { Fields } from '../http/fields.ts'
+import { CONDITIONS, isConditional } from '../http/validators.ts'
+
+/**
+ * The conditions of a request while its handler runs. The client's own are taken out, so that there is a full response to
+ * store; in their place stand the validators of what is stored, so that the handler can say that it is still good (RFC 9111, 4.3.1).
+ */
+export class Conditions {
+  /** What the client asked, where it was taken out. */
+  readonly client: Fields | undefined
+  readonly #req: IncomingMessage
+  #isRestored = true
+
+  constructor(run: Run, req: IncomingMessage) {
+    this.#req = req
+    const ours = run.stored && run.range === undefined ? validatorsOf(run.stored) : undefined
+    const isTaken = ours !== undefined || (!run.isGrounded && !run.isSolo && isConditional(req.headers))
+    if (!isTaken) return
+    this.#isRestored = false
+    this.client = Object.fromEntries(CONDITIONS.map((name) => [name, req.headers[name]]))
+    this.#set({ 'if-none-match': ours?.etag, 'if-modified-since': ours?.modified })
+  }
+
+  /** Puts the client's own conditions back. */
+  restore(): void {
+    if (this.#isRestored || !this.client) return
+    this.#isRestored = true
+    this.#set(this.client)
+  }
+
+  #set(conditions: Fields): void {
+    const { headers } = this.#req
+    for (const name of CONDITIONS) {
+      const value = conditions[name]
+      if (value === undefined) delete headers[name]
+      else headers[name] = String(value)
+    }
+  }
+}

@@ -1,0 +1,161 @@
+import { IncomingMessage, type Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import { type Flow, type Run, validatorsOf } from '../flow.ts'
+
+/** Hands a request to the application, as its server does. */
+export type Dispatch = (req: IncomingMessage, res: ServerResponse) => unknown
+
+// The requests that were made for a refresh. No client can make one.
+const refreshes = new WeakMap<IncomingMessage, { readonly flow: Flow; readonly run: Run }>()
+
+// A handler that hangs in the background is not waited for longer.
+const LONGEST_REFRESH = 60_000
+
+/** The run that a request was made for, where it was made by this cache. */
+export function refreshFor(flow: Flow, req: IncomingMessage): Run | undefined {
+  const refresh = refreshes.get(req)
+  return refresh?.flow === flow ? refresh.run : undefined
+}
+
+/** Whether the request was made for a refresh. */
+export function isRefresh(req: IncomingMessage): boolean {
+  return refreshes.has(req)
+}
+
+/**
+ * How a request is run again: by everything that listens to its server, so that what stands around the application has its
+ * part in it; or by the application alone where no server is known.
+ */
+export function dispatchFor(req: IncomingMessage, application: Dispatch | undefined): Dispatch | undefined {
+  const { server } = (req.socket ?? {}) as Socket & { server?: Server }
+  if (typeof server?.listenerCount === 'function' && server.listenerCount('request') > 0) {
+    return (again, res) => server.emit('request', again, res)
+  }
+  return application
+}
+
+/** Whether the request can be made again later: it has no body, and somebody to hand it to. */
+export function canRefresh(req: IncomingMessage, application: Dispatch | undefined): boolean {
+  const { method, headers } = req
+  if (method !== 'GET' && method !== 'HEAD') return false
+  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0) return false
+  return !refreshes.has(req) && dispatchFor(req, application) !== undefined
+}
+
+/** Makes the request again in the background, for the run to be found by the layer that it belongs to. */
+export function startRefresh(flow: Flow, run: Run, req: IncomingMessage, application: Dispatch | undefined): void {
+  const dispatch = dispatchFor(req, application)
+  if (!dispatch) return flow.abandon(run, 'unreached')
+  const again = requestAgain(req, run)
+  refreshes.set(again, { flow, run })
+  const res = responseToNobody(again, () => {
+    cancel()
+    // Whatever answered, it was not the layer that the run belongs to; that one would have ended it.
+    flow.abandon(run, 'unreached')
+  })
+  const cancel = flow.after(LONGEST_REFRESH, () => {
+    flow.abandon(run, 'timeout')
+    res.destroy()
+  })
+  // The client is answered first.
+  setImmediate(() => {
+    try {
+      const done = dispatch(again, res)
+      if (done instanceof Promise) done.catch(() => res.destroy())
+    } catch {
+      res.destroy()
+    }
+  })
+}
+
+// What a client asks for itself alone is not part of a request for everybody.
+const OWN = [
+  'if-none-match',
+  'if-modified-since',
+  'if-range',
+  'range',
+  'cache-control',
+  'pragma',
+  'expect',
+  'upgrade',
+  'connection',
+  'content-length',
+]
+
+function requestAgain(req: IncomingMessage & { originalUrl?: string }, run: Run): IncomingMessage {
+  const again = new IncomingMessage(socketLike(req.socket) as Socket)
+  const headers = { ...run.visit.headers } as IncomingMessage['headers']
+  for (const name of OWN) delete headers[name]
+  Object.assign(headers, rangeOf(run))
+  again.method = 'GET'
+  again.url = req.originalUrl ?? req.url ?? '/'
+  again.headers = headers
+  again.rawHeaders = Object.entries(headers).flatMap(([name, value]) =>
+    [value ?? []].flat().flatMap((line) => [name, String(line)]),
+  )
+  again.httpVersion = '1.1'
+  again.httpVersionMajor = 1
+  again.httpVersionMinor = 1
+  again.complete = true
+  again.push(null)
+  return again
+}
+
+// RFC 9110, 13.1.5: a rest is of use only if it is of the same representation.
+function rangeOf({ range, stored }: Run): Record<string, string> {
+  if (range === undefined) return {}
+  const etag = stored && validatorsOf(stored)?.etag
+  return etag?.startsWith('"') ? { range, 'if-range': etag } : { range }
+}
+
+const TOLD = [
+  'remoteAddress',
+  'remotePort',
+  'remoteFamily',
+  'localAddress',
+  'localPort',
+  'encrypted',
+  'authorized',
+] as const
+
+// A socket that takes everything and leads nowhere; who is at the other end is the client, as for its own request.
+function socketLike(socket: Socket | undefined): Duplex {
+  const sink = new Duplex({
+    // Nothing piles up, so nobody has to wait.
+    writableHighWaterMark: Number.MAX_SAFE_INTEGER,
+    read() {},
+    write: (_chunk, _encoding, done) => done(),
+  })
+  const told = Object.fromEntries(TOLD.map((name) => [name, (socket as unknown as Record<string, unknown>)?.[name]]))
+  return Object.assign(sink, told, {
+    setTimeout: () => sink,
+    setNoDelay: () => sink,
+    setKeepAlive: () => sink,
+    ref: () => sink,
+    unref: () => sink,
+  })
+}
+
+// What node's server does around a response is done here, so that those who wait for its end are told.
+function responseToNobody(req: IncomingMessage, closed: () => void): ServerResponse {
+  const res = new ServerResponse(req)
+  const socket = req.socket
+  res.assignSocket(socket)
+  res.shouldKeepAlive = false
+  let isClosed = false
+  const close = () => {
+    if (isClosed) return
+    isClosed = true
+    res.emit('close')
+    closed()
+  }
+  res.on('finish', () => {
+    if (!req.readableEnded) req.resume()
+    res.detachSocket(socket)
+    socket.destroy()
+    process.nextTick(close)
+  })
+  socket.on('close', () => process.nextTick(close))
+  return res
+}

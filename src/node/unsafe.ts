@@ -1,0 +1,70 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { isTagName } from '../core/tags.ts'
+import { pointedUri, uriNames } from '../core/uri.ts'
+import type { Flow } from '../flow.ts'
+import { parseGroups } from '../http/cache-groups.ts'
+import { combined, type Fields, firstLine } from '../http/fields.ts'
+import type { Target } from '../visit.ts'
+
+// The methods that are registered as safe; of all others it is not known (RFC 9111, 4.4).
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY'])
+
+/** Whether a request with this method changes nothing. */
+export function isSafe(method: string | undefined): boolean {
+  return SAFE.has(method ?? 'GET')
+}
+
+/** What an answer implies to be purged beside what the route names. */
+export interface Implied {
+  /** Tags that the answer itself names in Cache-Group-Invalidation (RFC 9875, 3). */
+  readonly groups: readonly string[]
+  /** Its own URI, and those of the same host that it points at (RFC 9111, 4.4). */
+  readonly uris: readonly string[]
+}
+
+const NOTHING: Implied = { groups: [], uris: [] }
+
+const watched = new WeakMap<ServerResponse, Set<Flow>>()
+
+/** What the answer to this request implies, told once however many layers of a cache stand around it. */
+export function impliedPurge(
+  flow: Flow,
+  { method }: IncomingMessage,
+  res: ServerResponse,
+  target: () => Target,
+): (status: number, fields: Fields) => Implied {
+  const known = watched.get(res) ?? new Set()
+  if (isSafe(method) || known.has(flow)) return () => NOTHING
+  watched.set(res, known.add(flow))
+  const asked = target()
+  return (status, fields) => (status < 400 ? impliedBy(asked, fields) : NOTHING)
+}
+
+function impliedBy(target: Target, fields: Fields): Implied {
+  const { host } = target
+  const [path = '/', query = ''] = splitUrl(target)
+  const pointed = ['location', 'content-location'].flatMap((name) => {
+    const reference = firstLine(fields, name)
+    return reference === undefined ? [] : pointedUri(host, path, reference)
+  })
+  return {
+    // What cannot be a tag is on no response.
+    groups: parseGroups(combined(fields, 'cache-group-invalidation')).filter(isTagName),
+    uris: [...new Set([...uriNames(host, path, query), ...pointed])],
+  }
+}
+
+// What the client has asked for, whatever a layer above has made of it.
+function splitUrl({ original, path, query }: Target): string[] {
+  if (original === undefined) return [path, query]
+  const at = original.indexOf('?')
+  return at === -1 ? [original, ''] : [original.slice(0, at), original.slice(at + 1)]
+}
+
+/** Whether the answer to a POST says that it is what a GET of the same URI gives (RFC 9110, 9.3.3). */
+export function isOfOwnUri(target: Target, fields: Fields): boolean {
+  const [path = '/', query = ''] = splitUrl(target)
+  const reference = firstLine(fields, 'content-location')
+  const [own] = uriNames(target.host, path, query)
+  return reference !== undefined && pointedUri(target.host, path, reference).includes(own ?? '')
+}

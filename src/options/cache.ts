@@ -1,0 +1,115 @@
+import type { TagBackend } from '../backends/backend.ts'
+import { systemTime, type Time } from '../core/time.ts'
+import { badValue, checkOptions, type Duration, durationOf, hasMethods } from '../core/values.ts'
+import { formatCacheName } from '../http/cache-status.ts'
+import { oneOf } from './checks.ts'
+import { PRESETS, type Preset } from './presets.ts'
+import { defaultRoute, type ResolvedRoute, ROUTE_OPTIONS, type RouteOptions, resolveRoute } from './route.ts'
+
+/** What `createCache` takes; the options of a route among them are the defaults of all routes. */
+export interface CacheOptions<Args extends readonly unknown[] = readonly unknown[], T extends string = string>
+  extends Omit<RouteOptions<Args, T>, 'tags' | 'name' | 'ttl'> {
+  /** Options that go together, over which those given beside it win. `'rfc9111'`: headers alone decide; `'rfc9111-full'`: with every optional feature of HTTP caching. Default: none. */
+  preset?: Preset
+  /** How long a response is fresh for which neither route nor response says so. Default 60 seconds. */
+  ttl?: Duration
+  /** Where entries are kept. Default `memory()`. */
+  backend?: TagBackend
+  /** Keeps caches apart that share a backend: letters, digits, `.`, `_`, `-`. Default: none. */
+  namespace?: string
+  /** This cache's name in `Cache-Status` (RFC 9211). Default `'tagcache'`. */
+  cacheName?: string
+  /** How long the cache waits for its backend before it goes on without. Default `'250ms'`. */
+  backendTimeout?: Duration
+  /** How long a backend that failed is left alone before it is tried again. Default `'1s'`. */
+  backendPause?: Duration
+  /** Where time comes from; for tests. Default: the machine. */
+  time?: Time
+  /** Where chance comes from, from 0 to below 1; for tests. Default `Math.random`. */
+  random?: () => number
+}
+
+/** A cache's options with everything decided. */
+export interface ResolvedCache {
+  readonly defaultTtl: number
+  readonly namespace: string | undefined
+  readonly cacheName: string
+  readonly backendTimeout: number
+  readonly backendPause: number
+  readonly time: Time
+  readonly random: () => number
+  readonly route: ResolvedRoute
+}
+
+const CACHE_OPTIONS = [
+  ...ROUTE_OPTIONS.filter((name) => name !== 'tags' && name !== 'name'),
+  'preset',
+  'backend',
+  'namespace',
+  'cacheName',
+  'backendTimeout',
+  'backendPause',
+  'time',
+  'random',
+] as const
+
+const BACKEND_METHODS = [
+  'lookup',
+  'clock',
+  'invalidatedAt',
+  'store',
+  'invalidate',
+  'delete',
+  'clear',
+  'list',
+  'close',
+] as const
+
+/** Checks what `createCache` was given. Throws `ERR_TAGCACHE_OPTION_VALUE` or `ERR_TAGCACHE_OPTION_UNKNOWN`. */
+export function checkCache(options: CacheOptions<never>): void {
+  checkOptions('createCache()', options, CACHE_OPTIONS)
+  const { backend, namespace, time, random } = options
+  if (namespace !== undefined && (typeof namespace !== 'string' || !/^[\w.-]+$/.test(namespace))) {
+    throw badValue('namespace', namespace, 'letters, digits, ".", "_" and "-"')
+  }
+  if (backend !== undefined && !hasMethods(backend, BACKEND_METHODS)) {
+    throw badValue('backend', backend, 'memory(), keyValue(client), or an object that keeps the whole backend contract')
+  }
+  if (time !== undefined && !hasMethods(time, ['now', 'after']))
+    throw badValue('time', time, 'an object with now() and after()')
+  if (random !== undefined && typeof random !== 'function') throw badValue('random', random, 'a function')
+  oneOf('preset', options.preset, Object.keys(PRESETS))
+}
+
+/** Resolves what `checkCache` has let pass. Throws `ERR_TAGCACHE_OPTION_VALUE`. */
+export function resolveCache(given: CacheOptions<never>, maxBodySize: number): ResolvedCache {
+  const explicit = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined))
+  const options: CacheOptions<never> = { ...(given.preset === undefined ? {} : PRESETS[given.preset]), ...explicit }
+  const {
+    preset: _,
+    ttl,
+    backend: __,
+    namespace,
+    cacheName,
+    backendTimeout,
+    backendPause,
+    time,
+    random,
+    ...route
+  } = options
+  return {
+    defaultTtl: durationOf('ttl', ttl ?? 60),
+    namespace,
+    cacheName: formatCacheName(checkCacheName(cacheName ?? 'tagcache')),
+    backendTimeout: durationOf('backendTimeout', backendTimeout ?? '250ms'),
+    backendPause: durationOf('backendPause', backendPause ?? '1s'),
+    time: time ?? systemTime,
+    random: random ?? Math.random,
+    route: resolveRoute(route, defaultRoute(maxBodySize)),
+  }
+}
+
+function checkCacheName(name: string): string {
+  if (typeof name === 'string' && /^[\x20-\x7e]+$/.test(name)) return name
+  throw badValue('cacheName', name, 'visible ASCII characters')
+}
