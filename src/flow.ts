@@ -88,8 +88,8 @@ export interface Run {
   mayReplaceError: boolean
   /** Made in the background, for no client. */
   readonly isRefresh: boolean
-  /** The Range that a refresh asks for, to complete what is stored. */
-  readonly range: string | undefined
+  /** What a refresh asks for to complete what is stored, and who waits for the whole. */
+  readonly completion: { readonly range: string; readonly client: Waiting } | undefined
   /** Done when the head is known, before it is judged. */
   prelude: ((status: number, fields: Fields) => unknown) | undefined
   ttl: number | undefined
@@ -362,7 +362,7 @@ export class Flow {
   #start(
     { visit, parts, place, stamp, stored, mayReplaceError }: Waiting,
     forward: Forward,
-    { isSolo = false, isRefresh = false, range }: { isSolo?: boolean; isRefresh?: boolean; range?: string },
+    { isSolo = false, isRefresh = false, completion }: Partial<Pick<Run, 'isSolo' | 'isRefresh' | 'completion'>>,
   ): Run {
     const run: Run = {
       visit,
@@ -380,7 +380,7 @@ export class Flow {
       stored,
       mayReplaceError,
       isRefresh,
-      range,
+      completion,
       prelude: undefined,
       route: visit.route,
       call: visit.call,
@@ -396,11 +396,11 @@ export class Flow {
   // ——— In the background ———
 
   // One for each key, and none while the last ones failed.
-  #startRefresh(waiting: Waiting, range?: string): Run | undefined {
+  #startRefresh(waiting: Waiting, completion?: Run['completion']): Run | undefined {
     const { key } = waiting.place
     if (this.#backoff.isResting(key) || this.#flights.find(key) || this.#flights.isGrounded(key)) return undefined
     const known = { ...waiting, visit: asSent(waiting.visit), mayReplaceError: false }
-    const run = this.#start(known, 'stale', { isRefresh: true, ...(range === undefined ? {} : { range }) })
+    const run = this.#start(known, 'stale', { isRefresh: true, completion })
     run.flight = this.#flights.start(key, run)
     this.#expectTags(run)
     return run
@@ -408,8 +408,9 @@ export class Flow {
 
   // What is stored is the beginning of what is asked for: the rest is made in the background, and who asks waits for the whole.
   #complete(waiting: Waiting & { stored: Entry }, onWait: (leave: () => void) => void): MaybePromise<Finding> {
-    const refresh = this.#startRefresh(waiting, missingRange(waiting.stored.response))
-    const client = { ...waiting, stored: undefined }
+    const range = missingRange(waiting.stored.response)
+    const client = { ...waiting, visit: asSent(waiting.visit), stored: undefined }
+    const refresh = range === undefined ? undefined : this.#startRefresh(waiting, { range, client })
     if (!refresh?.flight) return this.#compute(client, 'uri-miss', undefined, onWait)
     return { kind: 'complete', refresh, result: this.#wait(refresh.flight, client, 'uri-miss', onWait) }
   }
@@ -418,7 +419,7 @@ export class Flow {
 
   /** What the client gets instead of an answer with that status, if anything. Only runs with something stored have it. */
   maySubstitute(run: Run, status: number): boolean {
-    if (!run.stored || run.isOver || run.range !== undefined) return false
+    if (!run.stored || run.isOver || run.completion) return false
     return (status === 304 && validatorsOf(run.stored) !== undefined) || (run.mayReplaceError && isFailure(status))
   }
 
@@ -491,6 +492,8 @@ export class Flow {
     const judged = this.#judgeStorage(run, head)
     const reason = run.isSkipped ? skipReason(run) : this.#reasonAgainst(run, head, judged)
     if (reason !== undefined || !judged.storable) {
+      // Who waits for the whole gets it, though nobody else does.
+      if (run.completion && head.status === 200) return { ...UNKEPT, cacheStatus: this.statusOf(run, reason ?? 'skip') }
       // What the handler says now is newer than what is stored, though it is not to be kept.
       if (run.stored && !run.isSolo && !isFailure(head.status)) void this.#guard.delete(run.stored.key)
       return this.decline(run, reason ?? 'skip')
@@ -555,7 +558,11 @@ export class Flow {
     const lodging = this.#variants.lodge(seeker, decision.vary, fieldsOf(whole.headers), most)
     for (const key of lodging.crowdedOut) void this.#guard.delete(key)
     run.tags.add(this.#uriTag(run.visit, lodging.query))
-    return this.#keep(run, this.#entryOf(run, lodging.key, decision.terms, whole), decision.keep)
+    const entry = this.#entryOf(run, lodging.key, decision.terms, whole)
+    if (decision.keep > 0) return this.#keep(run, entry, decision.keep)
+    this.#end(run)
+    this.#trace(run, { stored: false, reason: 'unstorable' })
+    return this.#serveWaiters(run, entry, false)
   }
 
   /** The run gave nothing to keep: those who wait for it run for themselves. */
@@ -623,15 +630,18 @@ export class Flow {
   #serveWaiters(run: Run, entry: Entry, isStale: boolean): MaybePromise<void> {
     const { flight } = run
     if (!flight) return
-    const isOfUse = isStale || freshFor(entry, this.now()) > 0
+    const client = run.completion?.client
+    const isOfUse = isStale || client !== undefined || freshFor(entry, this.now()) > 0
     if (flight.waiters.size === 0 || !isOfUse) return this.#flights.land(flight, () => undefined)
     return chain(this.#guard.invalidatedAt(entry.tags), (latest) => {
       const isCurrent = latest !== undefined && !isOutdated(entry.stamp, latest)
+      const freshOrStale = isStale || freshFor(entry, this.now()) > 0
       this.#flights.land(flight, (waiting) => {
+        if (waiting === client) return entry
         const { visit, parts, stamp } = waiting
         const isTheirs = this.#variants.locate(seekerOf(visit, parts)).key === entry.key && mayShare(visit, entry)
         const isSafe = isCurrent || (!isStale && stamp === run.stamp)
-        return isTheirs && isSafe && (!isStale || waiting.mayReplaceError) ? entry : undefined
+        return isTheirs && isSafe && freshOrStale && (!isStale || waiting.mayReplaceError) ? entry : undefined
       })
     })
   }
@@ -820,6 +830,21 @@ export class Flow {
   }
 }
 
+// A response that is recorded for one client, and not kept.
+const UNKEPT = {
+  store: true,
+  keep: 0,
+  vary: [],
+  terms: {
+    lifetime: 0,
+    initialAge: 0,
+    staleWhileRevalidate: 0,
+    staleIfError: 0,
+    mustRevalidate: true,
+    isShared: false,
+  },
+} as const
+
 function seekerOf({ headers, route }: Visit, parts: KeyParts): Seeker {
   return { parts, headers, forms: route.normaliseVary }
 }
@@ -880,8 +905,8 @@ function skipReason({ forward }: Run): string {
 }
 
 // A part is kept only where it is what it says; one that was asked for to complete another, only as the whole.
-function wholeOf({ stored, range }: Run, response: StoredResponse): StoredResponse | undefined {
+function wholeOf({ stored, completion }: Run, response: StoredResponse): StoredResponse | undefined {
   if (response.status !== 206) return response
   if (!storedPart(response)) return undefined
-  return range !== undefined && stored ? completedResponse(stored.response, response) : response
+  return completion && stored ? completedResponse(stored.response, response) : response
 }

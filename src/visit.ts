@@ -60,7 +60,7 @@ export function admit(visit: Visit, namespace: string | undefined, warn: Warn): 
     const reason = exclusion(visit)
     if (reason) return refuse(reason === 'method' ? 'method' : 'bypass', reason)
     const principal = principalOf(visit, warn)
-    if (principal === null) return refuse('bypass', visit.route.scope === undefined ? 'credentials' : 'scope')
+    if (principal === null) return refuse('bypass', typeof visit.route.scope === 'function' ? 'scope' : 'credentials')
     const custom = customKey(visit)
     if (custom === null) return refuse('bypass', 'key')
     const parts = { ...(namespace === undefined ? {} : { namespace }), ...partsOf(visit, principal, custom) }
@@ -103,13 +103,14 @@ export function isByteRange(headers: Fields): boolean {
 
 /** Whether only the response itself can say that it may be shared with whoever asks (RFC 9111, 3.5). */
 export function isAuthorized({ route, headers }: Pick<Visit, 'route' | 'headers'>): boolean {
-  return route.scope === 'rfc9111' && headers.authorization !== undefined
+  return (route.scope === 'rfc9111' || route.scope === 'explicit') && headers.authorization !== undefined
 }
 
 // Null: whoever asks must not share; undefined: everybody shares.
 function principalOf(visit: Visit, warn: Warn): string | undefined | null {
   const { scope } = visit.route
   if (scope === 'public' || scope === 'rfc9111') return undefined
+  if (scope === 'explicit') return visit.headers.cookie === undefined ? undefined : null
   if (scope === undefined) {
     return visit.headers.authorization !== undefined || visit.headers.cookie !== undefined ? null : undefined
   }

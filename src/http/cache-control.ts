@@ -1,8 +1,8 @@
 /** The directives of a Cache-Control field: names in lower case; a directive without a value is `true`. */
 export type Directives = ReadonlyMap<string, string | true>
 
-// One directive (RFC 9111, 5.2): a token, and perhaps a value that is a token or a quoted string. Space around `=` is borne.
-const DIRECTIVE = /[\t ]*(?:([^\s=,;"]+)(?:[\t ]*=[\t ]*("(?:[^"\\]|\\.)*"|[^,]*))?)?[^,]*(?:,|$)/gy
+// One directive (RFC 9111, 5.2): a token, and perhaps a value that is a token or a quoted string.
+const DIRECTIVE = /[\t ]*(?:([^\s=,;"]+)(?:=("(?:[^"\\]|\\.)*"|[^,]*))?)?[^,]*(?:,|$)/gy
 
 /** Reads Cache-Control. Of a directive given twice the first counts (RFC 9111, 4.2.1); unknown ones are kept and harmless. */
 export function parseCacheControl(value: string | undefined): Directives {
@@ -17,7 +17,7 @@ export function parseCacheControl(value: string | undefined): Directives {
 
 function unquote(argument: string | undefined): string | true {
   if (argument === undefined) return true
-  return argument.startsWith('"') ? argument.slice(1, -1).replace(/\\(.)/g, '$1') : argument.trim()
+  return argument.startsWith('"') ? argument.slice(1, -1).replace(/\\(.)/g, '$1') : argument.trimEnd()
 }
 
 /** Seconds as RFC 9111, 1.2.2 writes them: digits alone, huge values meaning "very long". Undefined for anything else. */

@@ -55,7 +55,14 @@ export function heuristicLifetime(
   return Math.min(LONGEST_HEURISTIC, Math.max(0, date - modified) * HEURISTIC_SHARE)
 }
 
-/** How old the response says it is already, in milliseconds: the first member of the first Age line counts (RFC 9111, 5.1). */
-export function statedAge(fields: Fields): number {
-  return (parseSeconds(firstLine(fields, 'age')?.split(',', 1)[0]?.trim()) ?? 0) * 1000
+/**
+ * How old the response is already, in milliseconds: what its Age says, of which the first member of the first line counts
+ * (RFC 9111, 5.1), or what its Date says, whichever is more (4.2.3).
+ */
+export function initialAge(fields: Fields, now: number): number {
+  const stated = (parseSeconds(firstLine(fields, 'age')?.split(',', 1)[0]?.trim()) ?? 0) * 1000
+  const date = parseDate(firstLine(fields, 'date'), now)
+  // A Date has whole seconds, so it is compared with those of the clock.
+  const apparent = date === undefined ? 0 : Math.floor(now / 1000) * 1000 - date
+  return Math.max(0, stated, apparent)
 }

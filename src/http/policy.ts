@@ -1,6 +1,6 @@
 import { type Directives, directiveSeconds, parseCacheControl } from './cache-control.ts'
 import { combined, type Fields, firstLine, listMembers } from './fields.ts'
-import { explicitLifetime, heuristicLifetime, type Lifetime, sayingsOf, statedAge } from './freshness.ts'
+import { explicitLifetime, heuristicLifetime, initialAge, type Lifetime, sayingsOf } from './freshness.ts'
 import { parseContentRange } from './ranges.ts'
 import { mergeNames, varyNames } from './vary.ts'
 
@@ -95,12 +95,15 @@ export function judgeStorage(head: ResponseHead, policy: StoragePolicy, now: num
   if (!isListed && !explicit && !policy.ownTtl && !heuristic) return { storable: false, reason: 'status' }
   // The route's lifetime is for its usual answers: an error that gives its own lives no longer than it says.
   const given = policy.ownTtl ?? (isListed ? policy.routeTtl : undefined)
-  const initialAge = statedAge(fields)
+  const age = initialAge(fields, now)
   const own = given ?? explicit?.milliseconds ?? heuristic
-  const lifetime = given ?? (own ?? policy.defaultTtl) - initialAge
+  const lifetime = given ?? (own ?? policy.defaultTtl) - age
   // No lifetime at all is a wish not to store; one that the response gives and that is over leaves it to be validated.
   if (given === 0 || (own === undefined && policy.defaultTtl === 0)) return { storable: false, reason: 'expired' }
-  const terms = termsOf(sayings.control, given === undefined ? explicit : undefined, policy, { lifetime, initialAge })
+  const terms = termsOf(sayings.control, given === undefined ? explicit : undefined, policy, {
+    lifetime,
+    initialAge: age,
+  })
   const keep = Math.max(0, lifetime) + staleUse(fields, terms, policy)
   return keep > 0 ? { storable: true, terms, keep, vary } : { storable: false, reason: 'expired' }
 }

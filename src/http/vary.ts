@@ -15,7 +15,13 @@ export function mergeNames(some: readonly string[], others: readonly string[]): 
 }
 
 /** The form in which values of a request field are compared (RFC 9111, 4.1): as sent, or one that means the same. */
-export type VaryForm = 'exact' | 'list' | 'languages' | 'codings' | ((value: string) => string)
+export type VaryForm =
+  | 'exact'
+  | 'list'
+  | 'case-insensitive-list'
+  | 'languages'
+  | 'codings'
+  | ((value: string) => string)
 
 /** Forms by field name in lower case; `*` for those not named. */
 export type VaryForms = ReadonlyMap<string, VaryForm>
@@ -40,6 +46,7 @@ export function varyValues(
 function inForm(value: string | undefined, form: VaryForm): string | undefined {
   if (value === undefined || form === 'exact') return value
   if (form === 'list') return asList(value)
+  if (form === 'case-insensitive-list') return asList(value.toLowerCase())
   if (form === 'languages') return asLanguages(value)
   return form === 'codings' ? parseAcceptEncoding(value).text : String(form(value))
 }

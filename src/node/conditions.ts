@@ -15,7 +15,7 @@ export class Conditions {
 
   constructor(run: Run, req: IncomingMessage) {
     this.#req = req
-    const ours = run.stored && run.range === undefined ? validatorsOf(run.stored) : undefined
+    const ours = run.stored && !run.completion ? validatorsOf(run.stored) : undefined
     const isTaken = ours !== undefined || (!run.isGrounded && !run.isSolo && isConditional(req.headers))
     if (!isTaken) return
     this.#isRestored = false

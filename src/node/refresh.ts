@@ -103,8 +103,9 @@ function requestAgain(req: IncomingMessage & { originalUrl?: string }, run: Run)
 }
 
 // RFC 9110, 13.1.5: a rest is of use only if it is of the same representation.
-function rangeOf({ range, stored }: Run): Record<string, string> {
-  if (range === undefined) return {}
+function rangeOf({ completion, stored }: Run): Record<string, string> {
+  if (!completion) return {}
+  const { range } = completion
   const etag = stored && validatorsOf(stored)?.etag
   return etag?.startsWith('"') ? { range, 'if-range': etag } : { range }
 }

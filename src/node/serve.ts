@@ -190,6 +190,8 @@ function purgeAfterUnsafe(passage: Passage, standing: Standing): Run | undefined
   const implied = impliedPurge(flow, req, res, target)
   const run = req.method === 'POST' && standing.route.storePost ? flow.post(visitOf(passage, standing)) : undefined
   const settle = purgeOnAnswer(flow, res, (status, fields) => {
+    // The end of an answer that is kept itself has nothing more to purge.
+    if (run && !run.isSkipped) return
     const { groups, uris } = implied(status, fields)
     const isGet = run !== undefined && status === 200 && isOfOwnUri(run.visit.target, fields)
     return isGet ? flow.adopt(run, fields, groups, uris) : flow.purge(groups, uris)

@@ -5,8 +5,8 @@ import type { VaryForm, VaryForms } from '../http/vary.ts'
 /** Which parameters belong to the key: all (`true`), none (`false`), those listed, or all but some; `*` stands for anything. */
 export type Selection = boolean | readonly string[] | { readonly ignore: readonly string[] }
 
-/** How values of a request field are compared: as lists (white space does not count), as languages (their order and case do not count), as sent (`false`), or as what a function makes of them. */
-export type Normalisation = 'list' | 'languages' | false | ((value: string) => string)
+/** How values of a request field are compared: as lists (white space does not count), as lists without case, as languages (nor their order), as sent (`false`), or as what a function makes of them. */
+export type Normalisation = 'list' | 'case-insensitive-list' | 'languages' | false | ((value: string) => string)
 
 /** Tags, or what gives them when the response is known. */
 export type TagSource = TagList | ((...args: never) => TagList)
@@ -60,11 +60,15 @@ export function fieldNamesOf(option: string, value: string | readonly string[]):
   return [...new Set(trimmed)]
 }
 
-const FORMS: readonly unknown[] = ['list', 'languages']
+const FORMS: readonly unknown[] = ['list', 'case-insensitive-list', 'languages']
 
 export function varyFormsOf(value: Readonly<Record<string, unknown>>): VaryForms {
   const wrong = () =>
-    badValue('normaliseVary', value, 'an object of field names with "list", "languages", false, or a function')
+    badValue(
+      'normaliseVary',
+      value,
+      'an object of field names with "list", "case-insensitive-list", "languages", false, or a function',
+    )
   if (value === null || typeof value !== 'object' || Array.isArray(value)) throw wrong()
   const forms = Object.entries(value).map(([name, form]) => {
     if (!FIELD_NAME.test(name) || !(form === false || typeof form === 'function' || FORMS.includes(form))) throw wrong()

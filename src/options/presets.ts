@@ -7,7 +7,12 @@ export type Preset = 'rfc9111' | 'rfc9111-full'
 type PresetOptions = Omit<RouteOptions, 'ttl' | 'tags' | 'name'> & { readonly ttl: Duration }
 
 // The headers decide: no lifetime that they do not give, and nothing that they do not say.
-const RFC_9111: PresetOptions = { ttl: 0, clientCacheControl: false }
+const RFC_9111: PresetOptions = {
+  ttl: 0,
+  clientCacheControl: false,
+  scope: 'explicit',
+  normaliseVary: { 'accept-language': 'case-insensitive-list' },
+}
 
 export const PRESETS: Readonly<Record<Preset, PresetOptions>> = {
   rfc9111: RFC_9111,

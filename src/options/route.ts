@@ -43,8 +43,13 @@ export interface RouteOptions<Args extends readonly unknown[] = readonly unknown
   normaliseVary?: Readonly<Record<string, Normalisation>>
   /** How many variants of one response are kept, by what it varies on; the oldest leave first. Default 100. */
   maxVariants?: number
-  /** Who may share a response: everybody (`'public'`), the principal that the function gives, or whoever RFC 9111, 3.5 lets (`'rfc9111'`: cookies do not count; a request with `Authorization` shares what says `public`, `must-revalidate` or `s-maxage`). Default: everybody, but requests with `Authorization` or `Cookie` bypass the cache. */
-  scope?: 'public' | 'rfc9111' | ((...args: Args) => string | number | null | undefined)
+  /**
+   * Who may share a response: everybody (`'public'`); the principal that the function gives; or, with `'explicit'`, of those who
+   * send `Authorization` whoever RFC 9111, 3.5 lets, by what the response says (`public`, `must-revalidate`, `s-maxage`), while
+   * those with `Cookie` bypass the cache; with `'rfc9111'` the same, and cookies do not count.
+   * Default: everybody, but requests with `Authorization` or `Cookie` bypass the cache.
+   */
+  scope?: 'public' | 'explicit' | 'rfc9111' | ((...args: Args) => string | number | null | undefined)
   /** Whether the host belongs to the key, or a function that gives what stands for it. Default `true`. */
   host?: boolean | ((...args: Args) => string)
   /** The methods that are cached. Others than GET and HEAD need a `key`. Default `['GET', 'HEAD']`. */
@@ -98,7 +103,7 @@ export interface ResolvedRoute {
   readonly vary: readonly string[]
   readonly normaliseVary: VaryForms
   readonly maxVariants: number
-  readonly scope: 'public' | 'rfc9111' | ((...args: never[]) => unknown) | undefined
+  readonly scope: 'public' | 'explicit' | 'rfc9111' | ((...args: never[]) => unknown) | undefined
   readonly host: boolean | ((...args: never[]) => unknown)
   readonly methods: ReadonlySet<string>
   readonly statuses: ReadonlySet<number>
@@ -227,7 +232,7 @@ function resolveKey(options: RouteOptions<never>, base: ResolvedRoute): Pick<Res
     params: selectionOf('params', options.params) ?? base.params,
     vary: vary === undefined ? base.vary : [...fieldNamesOf('vary', vary)].sort(),
     normaliseVary: normaliseVary === undefined ? base.normaliseVary : varyFormsOf(normaliseVary),
-    scope: functionOf('scope', options.scope, ['public', 'rfc9111']) ?? base.scope,
+    scope: functionOf('scope', options.scope, ['public', 'explicit', 'rfc9111']) ?? base.scope,
     host: functionOf('host', options.host, [true, false]) ?? base.host,
     methods: methods === undefined ? base.methods : methodsOf(methods, key !== undefined),
     key,

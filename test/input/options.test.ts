@@ -83,8 +83,8 @@ describe('a value that an option cannot have is an error at start-up that names 
   })
 
   const OTHERS: [option: keyof RouteOptions, value: unknown, allowed: string][] = [
-    ['scope', 'privat', '"public", "rfc9111", a function'],
-    ['scope', null, '"public", "rfc9111", a function'],
+    ['scope', 'privat', '"public", "explicit", "rfc9111", a function'],
+    ['scope', null, '"public", "explicit", "rfc9111", a function'],
     ['host', 'no', 'true, false, a function'],
     ['enabled', 'yes', 'true, false, a function'],
     ['key', 'a', 'a function'],
