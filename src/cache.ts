@@ -8,7 +8,9 @@ import type { CacheEvent, CacheListener, CacheStats } from './core/trace.ts'
 import { type Duration, durationOf } from './core/values.ts'
 import { TagcacheError } from './errors.ts'
 import { Events } from './events.ts'
-import { Flow, isValid } from './flow.ts'
+import { Flow } from './flow/flow.ts'
+import { purge, purgeEverything } from './flow/purge.ts'
+import { isValid } from './flow/usable.ts'
 import { type CacheOptions, checkCache, type ResolvedCache, resolveCache } from './options/cache.ts'
 import {
   type CachedResponse,
@@ -114,7 +116,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     const { stored, vary } = makeResponse(response)
     if (lifetime === 0) return this.#answer(false)
     const parts = partsOfRequest(route, request, this.#options.namespace)
-    const key = this.flow.lodge(parts, request.headers ?? {}, vary, fieldsOf(stored.headers))
+    const key = this.flow.lodge(parts, request.headers ?? {}, vary, fieldsOf(stored.headers)).key
     const time = this.flow.now()
     const clock = stamp === undefined ? this.#guard.clock() : stamp
     return this.#answer(
@@ -137,7 +139,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   /** Purges every response that carries any of the tags, stored or still being computed. Throws `ERR_TAGCACHE_TAG`. */
   invalidateTags(tags: TagList<T>): Answer<Sync, void> {
     this.#checkOpen()
-    return this.#answer(this.flow.purge(tags as TagList))
+    return this.#answer(purge(this.flow, tags as TagList))
   }
 
   /** Forgets the response for one request; answers whether there was one. A computation of it goes on, and may be stored. */
@@ -149,7 +151,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   /** Purges everything, stored or still being computed. */
   clear(): Answer<Sync, void> {
     this.#checkOpen()
-    return this.#answer(this.flow.purgeEverything())
+    return this.#answer(purgeEverything(this.flow))
   }
 
   /** Has `listener` told every event, or those of one type. Returns the way to end that. */
@@ -169,7 +171,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   close(): Answer<Sync, void> {
     if (this.#isClosed) return this.#answer(undefined as void)
     this.#isClosed = true
-    this.flow.close()
+    this.flow.isClosed = true
     const taken = namespaces.get(this.#backend)
     taken?.delete(this.#options.namespace ?? '')
     return this.#answer(taken && taken.size > 0 ? (undefined as void) : this.#backend.close())

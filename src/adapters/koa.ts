@@ -2,7 +2,9 @@ import type { DefaultState, Next, ParameterizedContext } from 'koa'
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
 import { isPromise } from '../core/maybe.ts'
-import type { Finding, Flow } from '../flow.ts'
+import type { Flow } from '../flow/flow.ts'
+import { abandon } from '../flow/land.ts'
+import type { Finding } from '../flow/run.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { captureKoa, refuseKoa, replayKoa } from '../node/koa.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
@@ -117,7 +119,7 @@ async function act(
     return res.writableEnded ? undefined : next()
   }
   if (finding.kind === 'run') {
-    return res.destroyed ? flow.abandon(finding.run, 'aborted') : captureKoa(passage, finding.run, ctx, next)
+    return res.destroyed ? abandon(flow, finding.run, 'aborted') : captureKoa(passage, finding.run, ctx, next)
   }
   if (finding.kind === 'complete') {
     refreshIn(passage, finding.refresh)

@@ -2,7 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import etag from 'etag'
 import { type Answer, answerTo } from '../core/answer.ts'
 import type { HeaderField, StoredResponse } from '../core/entry.ts'
-import type { Decision, Flow, Run, Substitution } from '../flow.ts'
+import { decide, decline } from '../flow/decide.ts'
+import type { Flow } from '../flow/flow.ts'
+import { abandon, land, release } from '../flow/land.ts'
+import { maySubstitute, settle, substitute } from '../flow/replace.ts'
+import type { Decision, Run, Substitution } from '../flow/run.ts'
+import { taggingOf } from '../flow/tags.ts'
 import { formatDate } from '../http/date.ts'
 import { type Fields, firstLine } from '../http/fields.ts'
 import { speaksOfCaching, storableField } from '../http/policy.ts'
@@ -86,7 +91,7 @@ class Recorder implements Recording {
 
   stepBack(): void {
     this.#fallSilent()
-    this.#flow.release(this.#run)
+    release(this.#flow, this.#run)
   }
 
   handOver(): Beginning {
@@ -107,7 +112,7 @@ class Recorder implements Recording {
     this.#head = head
     this.#inner = inner
     this.#conditions.restore()
-    const substitution = this.#flow.substitute(this.#run, head.status, inner)
+    const substitution = substitute(this.#flow, this.#run, head.status, inner)
     if (substitution) return this.#substituteHead(head, inner, substitution)
     this.#decision = this.#decide(head, inner)
     return this.#changeHead(head)
@@ -118,7 +123,7 @@ class Recorder implements Recording {
     const answer = answerTo(this.#req, entry.response, now, !mayBeEncoded(this.#req, this.#res))
     this.#substitute = { substitution, answer }
     this.#isMuted = true
-    const tagging = this.#flow.taggingOf(this.#run.route, entry.tags)
+    const tagging = taggingOf(this.#flow, this.#run.route, entry.tags)
     return substituteHead(answer, substitution, { head, inner, outer: this.#outer, tagging })
   }
 
@@ -133,10 +138,10 @@ class Recorder implements Recording {
   }
 
   #decide(head: Head, { fields, outerSayings }: InnerFields): Decision {
-    if (this.#isTooLarge) return this.#flow.decline(this.#run, 'too-large')
-    const decision = this.#flow.decide(this.#run, { status: head.status, fields, ...outerSayings })
+    if (this.#isTooLarge) return decline(this.#flow, this.#run, 'too-large')
+    const decision = decide(this.#flow, this.#run, { status: head.status, fields, ...outerSayings })
     const isTooLarge = Number(firstLine(head.fields, 'content-length')) > this.#run.route.maxBodySize
-    return decision.store && isTooLarge ? this.#flow.decline(this.#run, 'too-large') : decision
+    return decision.store && isTooLarge ? decline(this.#flow, this.#run, 'too-large') : decision
   }
 
   #changeHead(head: Head): HeadChange {
@@ -148,7 +153,7 @@ class Recorder implements Recording {
       for (const [name] of added) addedByDefault(this.#res, name)
       set.push(...added)
     }
-    const tagging = this.#decision?.store ? this.#flow.taggingOf(this.#run.route, this.#run.tags) : undefined
+    const tagging = this.#decision?.store ? taggingOf(this.#flow, this.#run.route, this.#run.tags) : undefined
     if (tagging) set.push(...tagging.set)
     const remove = tagging?.remove ?? []
     const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
@@ -184,7 +189,7 @@ class Recorder implements Recording {
       this.#isEnding = true
       const isCut = res.destroyed || res.socket?.destroyed === true
       // Node would take the length of what the handler writes for that of what the client gets.
-      const isReplaced = !res.headersSent && this.#flow.maySubstitute(this.#run, res.statusCode)
+      const isReplaced = !res.headersSent && maySubstitute(this.#run, res.statusCode)
       if (isReplaced && !isCut) this.#beginHead()
       if (typeof args[0] !== 'function') this.#recordLast(args[0], args[1])
       this.#finish(original, args)
@@ -243,7 +248,7 @@ class Recorder implements Recording {
       return
     }
     this.#isTooLarge = true
-    this.#flow.decline(this.#run, 'too-large')
+    decline(this.#flow, this.#run, 'too-large')
     this.#giveUp('too-large')
   }
 
@@ -262,7 +267,7 @@ class Recorder implements Recording {
   #land(): void {
     if (this.#substitute && !this.#isOver) {
       this.#isOver = true
-      return void this.#flow.settle(this.#run, this.#substitute.substitution)
+      return void settle(this.#flow, this.#run, this.#substitute.substitution)
     }
     if (!this.#decision || !this.#head || !this.#inner) return this.#giveUp('aborted')
     if (!this.#decision.store) return this.#giveUp(this.#decision.reason)
@@ -271,7 +276,7 @@ class Recorder implements Recording {
     if (hasBody && declared !== undefined && Number(declared) !== this.#size) return this.#giveUp('length-mismatch')
     if (this.#isOver) return
     this.#isOver = true
-    void this.#flow.land(this.#run, this.#decision, this.#response(this.#head, this.#inner, hasBody))
+    void land(this.#flow, this.#run, this.#decision, this.#response(this.#head, this.#inner, hasBody))
   }
 
   #response(head: Head, inner: InnerFields, hasBody: boolean): StoredResponse {
@@ -295,7 +300,7 @@ class Recorder implements Recording {
     this.#isOver = true
     this.#chunks.length = 0
     this.#conditions.restore()
-    this.#flow.abandon(this.#run, reason)
+    abandon(this.#flow, this.#run, reason)
   }
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import { type Run, validatorsOf } from '../flow.ts'
+import type { Run } from '../flow/run.ts'
+import { validatorsOf } from '../flow/usable.ts'
 import type { Fields } from '../http/fields.ts'
 import { CONDITIONS, isConditional } from '../http/validators.ts'
 

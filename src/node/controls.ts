@@ -1,7 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import type { TagList } from '../core/tags.ts'
 import { type Duration, durationOf } from '../core/values.ts'
-import type { Flow, Run } from '../flow.ts'
+import type { Flow } from '../flow/flow.ts'
+import { retract } from '../flow/land.ts'
+import type { Run } from '../flow/run.ts'
+import { addTags } from '../flow/tags.ts'
 import { layerOf } from './serve.ts'
 
 /** What a handler can say of its own response. All do nothing where no `cached()` is at work. */
@@ -23,7 +26,7 @@ export function controlsOf<Handle, T extends string>(
     const run = layerOf(flow, responseOf(handle))?.run
     if (!run) return
     if (run.isOver) {
-      flow.retract(run)
+      retract(flow, run)
       return flow.warn('TAGCACHE_CONTROL_TOO_LATE', run.visit.target.pattern)
     }
     try {
@@ -36,7 +39,7 @@ export function controlsOf<Handle, T extends string>(
   return {
     tag: (handle, ...tags) =>
       withRun(handle, (run) => {
-        for (const list of tags) flow.addTags(run, list as TagList)
+        for (const list of tags) addTags(flow, run, list as TagList)
       }),
     skip: (handle) =>
       withRun(handle, (run) => {

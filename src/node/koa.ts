@@ -2,7 +2,12 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import { pipeline, Readable, Transform } from 'node:stream'
 import { type Answer, answerTo } from '../core/answer.ts'
 import { type Entry, fieldValue, type StoredResponse } from '../core/entry.ts'
-import type { Decision, Flow, Run, Substitution } from '../flow.ts'
+import { decide, decline, statusOf } from '../flow/decide.ts'
+import type { Flow } from '../flow/flow.ts'
+import { abandon, land } from '../flow/land.ts'
+import { failed, replacement, settle, substitute } from '../flow/replace.ts'
+import type { Decision, Run, Substitution } from '../flow/run.ts'
+import { taggingOf } from '../flow/tags.ts'
 import { formatDate } from '../http/date.ts'
 import { combined, type Fields, firstLine } from '../http/fields.ts'
 import { isNotModified } from '../http/validators.ts'
@@ -72,13 +77,13 @@ export async function captureKoa(
 
 // What is stored takes the place of an error, where it may; the application is told of the error all the same.
 function fallBack(flow: Flow, run: Run, ctx: KoaLike, { outer }: Beginning, error: unknown): void {
-  const substitution = isServerError(error) && !ctx.res.headersSent ? flow.replacement(run, undefined) : undefined
+  const substitution = isServerError(error) && !ctx.res.headersSent ? replacement(flow, run, undefined) : undefined
   if (!substitution) {
-    tell(ctx.res, flow.statusOf(run, 'failed'))
-    flow.abandon(run, 'failed')
+    tell(ctx.res, statusOf(flow, run, 'failed'))
+    abandon(flow, run, 'failed')
     throw error
   }
-  flow.failed(run, error)
+  failed(flow, run, error)
   ctx.app?.emit('error', error, ctx)
   substituteKoa(flow, run, ctx, outer, substitution)
 }
@@ -96,9 +101,9 @@ function substituteKoa(flow: Flow, run: Run, ctx: KoaLike, outer: OuterFields, s
   for (const { name, value } of outer.values()) res.setHeader(name, value as string | string[])
   replayKoa(ctx, substitution.entry, {
     ...substitution,
-    tagging: flow.taggingOf(run.route, substitution.entry.tags),
+    tagging: taggingOf(flow, run.route, substitution.entry.tags),
   })
-  void flow.settle(run, substitution)
+  void settle(flow, run, substitution)
 }
 
 // Told once more when the head is sent, since an error handler of Koa takes away what was set before.
@@ -136,13 +141,13 @@ class ContextRecorder {
   }
 
   async record(): Promise<void> {
-    const substitution = this.#flow.substitute(this.#run, this.#status, this.#inner)
+    const substitution = substitute(this.#flow, this.#run, this.#status, this.#inner)
     if (substitution) return this.#replace(substitution)
     const body = bodyOf(this.#ctx.body)
     const decision = this.#decide(body)
     tell(this.#ctx.res, decision.cacheStatus)
     if (!decision.store || body === undefined) {
-      this.#flow.abandon(this.#run, decision.store ? 'body' : decision.reason)
+      abandon(this.#flow, this.#run, decision.store ? 'body' : decision.reason)
     } else if (Buffer.isBuffer(body)) {
       this.#addClientFields(body)
       this.#land(decision, body)
@@ -163,20 +168,20 @@ class ContextRecorder {
 
   #decide(body: Buffer | Readable | undefined): Decision {
     const { fields, outerSayings } = this.#inner
-    const decision = this.#flow.decide(this.#run, { status: this.#status, fields, ...outerSayings })
+    const decision = decide(this.#flow, this.#run, { status: this.#status, fields, ...outerSayings })
     if (!decision.store) return decision
-    if (body === undefined) return this.#flow.decline(this.#run, 'body')
+    if (body === undefined) return decline(this.#flow, this.#run, 'body')
     const length = Buffer.isBuffer(body) ? body.byteLength : Number(firstLine(fields, 'content-length'))
-    return length > this.#run.route.maxBodySize ? this.#flow.decline(this.#run, 'too-large') : decision
+    return length > this.#run.route.maxBodySize ? decline(this.#flow, this.#run, 'too-large') : decision
   }
 
   #land(decision: Storing, body: Buffer): void {
     const declared = firstLine(this.#inner.fields, 'content-length')
     if (declared !== undefined && Number(declared) !== body.byteLength) {
-      return this.#flow.abandon(this.#run, 'length-mismatch')
+      return abandon(this.#flow, this.#run, 'length-mismatch')
     }
     const kept = { status: this.#status, isOurs: this.#run.route.clientCacheControl, date: this.#date() }
-    void this.#flow.land(this.#run, decision, {
+    void land(this.#flow, this.#run, decision, {
       status: this.#status,
       statusMessage: this.#statusMessage,
       headers: storedFields(this.#inner, body, kept),
@@ -187,7 +192,7 @@ class ContextRecorder {
   }
 
   #addClientFields(body: Buffer | undefined): void {
-    const tagging = this.#flow.taggingOf(this.#run.route, this.#run.tags)
+    const tagging = taggingOf(this.#flow, this.#run.route, this.#run.tags)
     for (const name of tagging?.remove ?? []) this.#ctx.res.removeHeader(name)
     for (const [name, value] of tagging?.set ?? []) this.#ctx.res.setHeader(name, value)
     if (!this.#run.route.clientCacheControl) return
@@ -218,8 +223,8 @@ class ContextRecorder {
       this.#run.route.maxBodySize,
       (body) => this.#land(decision, body),
       (reason) => {
-        if (reason === 'too-large') this.#flow.decline(this.#run, reason)
-        this.#flow.abandon(this.#run, reason)
+        if (reason === 'too-large') decline(this.#flow, this.#run, reason)
+        abandon(this.#flow, this.#run, reason)
       },
     )
     // A client that has the body already gets none, and Koa ends a stream that it does not send.

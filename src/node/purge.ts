@@ -3,7 +3,8 @@ import { isPromise, type MaybePromise } from '../core/maybe.ts'
 import { namesPurged, type TagList } from '../core/tags.ts'
 import { inTime } from '../core/time.ts'
 import { checkOptions } from '../core/values.ts'
-import type { Flow } from '../flow.ts'
+import type { Flow } from '../flow/flow.ts'
+import { purge, purgeEverything } from '../flow/purge.ts'
 import { formatGroups, parseGroups } from '../http/cache-groups.ts'
 import { combined, type Fields } from '../http/fields.ts'
 import type { Call, Target } from '../visit.ts'
@@ -46,10 +47,10 @@ export function preparePurge(flow: Flow, tags: PurgeTags<never>, options: Invali
       const isDue = when ? isWanted(flow, when, call) : status < 400
       if (!isDue) return
       const { groups, uris } = implied(status, fields)
-      return purge(flow, tags, call, (list) => {
+      return purgeNamed(flow, tags, call, (list) => {
         const names = [...new Set([...namesPurged(list), ...groups])]
         if (isTold) tell(names)
-        return flow.purge(names, uris)
+        return purge(flow, names, uris)
       })
     })
   }
@@ -65,7 +66,7 @@ function isWanted(flow: Flow, when: (...args: never) => boolean, call: Call): bo
   }
 }
 
-function purge(
+function purgeNamed(
   flow: Flow,
   tags: PurgeTags<never>,
   call: Call,
@@ -73,7 +74,7 @@ function purge(
 ): MaybePromise<void> {
   const everything = (error: unknown) => {
     flow.warn('TAGCACHE_PURGE_TAGS_FAILED', undefined, error)
-    return flow.purgeEverything()
+    return purgeEverything(flow)
   }
   try {
     const given = typeof tags === 'function' ? (call(tags) as ReturnType<typeof tags>) : tags

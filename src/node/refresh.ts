@@ -1,7 +1,10 @@
 import { IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { type Flow, type Run, validatorsOf } from '../flow.ts'
+import type { Flow } from '../flow/flow.ts'
+import { abandon } from '../flow/land.ts'
+import type { Run } from '../flow/run.ts'
+import { validatorsOf } from '../flow/usable.ts'
 
 /** Hands a request to the application, as its server does. */
 export type Dispatch = (req: IncomingMessage, res: ServerResponse) => unknown
@@ -46,16 +49,16 @@ export function canRefresh(req: IncomingMessage, application: Dispatch | undefin
 /** Makes the request again in the background, for the run to be found by the layer that it belongs to. */
 export function startRefresh(flow: Flow, run: Run, req: IncomingMessage, application: Dispatch | undefined): void {
   const dispatch = dispatchFor(req, application)
-  if (!dispatch) return flow.abandon(run, 'unreached')
+  if (!dispatch) return abandon(flow, run, 'unreached')
   const again = requestAgain(req, run)
   refreshes.set(again, { flow, run })
   const res = responseToNobody(again, () => {
     cancel()
     // Whatever answered, it was not the layer that the run belongs to; that one would have ended it.
-    flow.abandon(run, 'unreached')
+    abandon(flow, run, 'unreached')
   })
   const cancel = flow.after(LONGEST_REFRESH, () => {
-    flow.abandon(run, 'timeout')
+    abandon(flow, run, 'timeout')
     res.destroy()
   })
   // The client is answered first.

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Answer, answerTo, fieldsOfAnswer } from '../core/answer.ts'
 import type { Entry, HeaderField } from '../core/entry.ts'
-import type { Tagging } from '../flow.ts'
+import type { Tagging } from '../flow/run.ts'
 import { combined, type Fields } from '../http/fields.ts'
 import { parseAcceptEncoding } from '../http/negotiation.ts'
 import { addedByDefault } from './layer.ts'

@@ -1,6 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isPromise, type MaybePromise } from '../core/maybe.ts'
-import type { Finding, Flow, Run } from '../flow.ts'
+import type { Flow } from '../flow/flow.ts'
+import { abandon } from '../flow/land.ts'
+import { look, resume } from '../flow/look.ts'
+import { adoptPost, startPost } from '../flow/post.ts'
+import { purge } from '../flow/purge.ts'
+import type { Finding, Run } from '../flow/run.ts'
+import { refine } from '../flow/tags.ts'
 import { type ResolvedRoute, type RouteOptions, shareKey } from '../options/route.ts'
 import type { Call, Target, Visit } from '../visit.ts'
 import { capture, type Recording } from './capture.ts'
@@ -71,7 +77,7 @@ export function enter({ flow, options, route, res, call }: Passage): Standing | 
   const base = outer.run ?? outer
   const refined = { route: flow.route(options, base.route), call: callIn(base, call) }
   if (outer.run && !outer.run.isOver && shareKey(refined.route, outer.run.route)) {
-    flow.refine(outer.run, refined.route, refined.call)
+    refine(flow, outer.run, refined.route, refined.call)
     return undefined
   }
   outer.isSilent = true
@@ -91,7 +97,7 @@ export function find(passage: Passage, standing: Standing): MaybePromise<Finding
   const { flow, req, res } = passage
   const visit = visitOf(passage, standing)
   const run = refreshFor(flow, req)
-  return run ? flow.resume(visit, run) : flow.look(visit, (leave) => onClose(res, leave))
+  return run ? resume(flow, visit, run) : look(flow, visit, (leave) => onClose(res, leave))
 }
 
 function visitOf({ req, target, application }: Passage, { route, call }: Standing): Visit {
@@ -123,7 +129,7 @@ function act(passage: Passage, finding: Finding, standing: Standing, proceed: ()
     proceed()
   } else if (finding.kind === 'run') {
     // Whoever left while waiting needs no handler run.
-    if (res.destroyed) return flow.abandon(finding.run, 'aborted')
+    if (res.destroyed) return abandon(flow, finding.run, 'aborted')
     record(passage, finding.run)
     proceed()
   } else if (finding.kind === 'complete') {
@@ -188,13 +194,14 @@ export function announce(
 function purgeAfterUnsafe(passage: Passage, standing: Standing): Run | undefined {
   const { flow, req, res, target } = passage
   const implied = impliedPurge(flow, req, res, target)
-  const run = req.method === 'POST' && standing.route.storePost ? flow.post(visitOf(passage, standing)) : undefined
+  const run =
+    req.method === 'POST' && standing.route.storePost ? startPost(flow, visitOf(passage, standing)) : undefined
   const settle = purgeOnAnswer(flow, res, (status, fields) => {
     // The end of an answer that is kept itself has nothing more to purge.
     if (run && !run.isSkipped) return
     const { groups, uris } = implied(status, fields)
     const isGet = run !== undefined && status === 200 && isOfOwnUri(run.visit.target, fields)
-    return isGet ? flow.adopt(run, fields, groups, uris) : flow.purge(groups, uris)
+    return isGet ? adoptPost(flow, run, fields, { tags: groups, uris }) : purge(flow, groups, uris)
   })
   if (run) run.prelude = settle
   return run

@@ -1,6 +1,6 @@
 import { type Answer, fieldsOfAnswer } from '../core/answer.ts'
 import type { HeaderField } from '../core/entry.ts'
-import type { Substitution, Tagging } from '../flow.ts'
+import type { Substitution, Tagging } from '../flow/run.ts'
 import type { Head, HeadChange } from './head.ts'
 import type { InnerFields, OuterFields } from './layer.ts'
 import { afterOthers } from './replay.ts'

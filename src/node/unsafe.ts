@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isTagName } from '../core/tags.ts'
 import { pointedUri, uriNames } from '../core/uri.ts'
-import type { Flow } from '../flow.ts'
+import type { Flow } from '../flow/flow.ts'
 import { parseGroups } from '../http/cache-groups.ts'
 import { combined, type Fields, firstLine } from '../http/fields.ts'
 import type { Target } from '../visit.ts'

@@ -3,6 +3,8 @@ import { keyValue } from '../../src/backends/key-value.ts'
 import { memory } from '../../src/backends/memory.ts'
 import { Cache } from '../../src/cache.ts'
 import type { CacheEvent } from '../../src/core/trace.ts'
+import { decide } from '../../src/flow/decide.ts'
+import { abandon, land } from '../../src/flow/land.ts'
 import { type CacheRequest, createCache } from '../../src/index.ts'
 import { AsyncMap, Overridden, Slices } from '../support/backends.ts'
 import { answerOf, begin, finish, look, responseOf, visitOf } from '../support/requests.ts'
@@ -369,12 +371,12 @@ describe('a request', () => {
     const visit = visitOf(cache, '/')
     const given = await begin(cache, visit)
     const waiting = look(cache, visit)
-    cache.flow.abandon(given, 'aborted')
+    abandon(cache.flow, given, 'aborted')
     expect(answerOf(await waiting)).toBe('run')
     const skipped = await begin(cache, visit)
-    const decision = cache.flow.decide(skipped, { status: 200, fields: {} })
+    const decision = decide(cache.flow, skipped, { status: 200, fields: {} })
     skipped.isSkipped = true
-    if (decision.store) await cache.flow.land(skipped, decision, responseOf('skipped'))
+    if (decision.store) await land(cache.flow, skipped, decision, responseOf('skipped'))
     expect(answerOf(await look(cache, visit))).toBe('run')
     expect(cache.stats().reasons).toEqual({ aborted: 1, skip: 1 })
   })

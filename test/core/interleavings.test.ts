@@ -5,6 +5,9 @@ import { keyValue } from '../../src/backends/key-value.ts'
 import { memory } from '../../src/backends/memory.ts'
 import { Cache } from '../../src/cache.ts'
 import type { MaybePromise } from '../../src/core/maybe.ts'
+import { decide } from '../../src/flow/decide.ts'
+import { abandon, land } from '../../src/flow/land.ts'
+import { addTags } from '../../src/flow/tags.ts'
 import { Overridden, Slices } from '../support/backends.ts'
 import { look, responseOf, visitOf } from '../support/requests.ts'
 import { ManualTime } from '../support/time.ts'
@@ -115,12 +118,12 @@ class History {
     this.counts.runs += 1
     const body = { computedAt: ++this.#moment, tags: [...new Set([...declared, ...added])] }
     await this.#step('handler')
-    this.#cache.flow.addTags(finding.run, added)
+    addTags(this.#cache.flow, finding.run, added)
     await this.#step('handler, tags added')
-    const decision = this.#cache.flow.decide(finding.run, { status: 200, fields: {} })
+    const decision = decide(this.#cache.flow, finding.run, { status: 200, fields: {} })
     await this.#step('handler, head written')
-    if (decision.store) await this.#cache.flow.land(finding.run, decision, responseOf(JSON.stringify(body)))
-    else this.#cache.flow.abandon(finding.run, decision.reason)
+    if (decision.store) await land(this.#cache.flow, finding.run, decision, responseOf(JSON.stringify(body)))
+    else abandon(this.#cache.flow, finding.run, decision.reason)
   }
 
   #check(startedAt: number, answer: { computedAt: number; tags: string[] }): void {

@@ -1,7 +1,11 @@
 import type { Cache } from '../../src/cache.ts'
 import type { StoredResponse } from '../../src/core/entry.ts'
 import type { TagList } from '../../src/core/tags.ts'
-import type { Decision, Finding, Run } from '../../src/flow.ts'
+import { decide } from '../../src/flow/decide.ts'
+import { abandon, land } from '../../src/flow/land.ts'
+import { look as firstLook } from '../../src/flow/look.ts'
+import type { Decision, Finding, Run } from '../../src/flow/run.ts'
+import { addTags } from '../../src/flow/tags.ts'
 import type { ResponseHead } from '../../src/http/policy.ts'
 import type { RouteOptions } from '../../src/options/route.ts'
 import type { Target, Visit } from '../../src/visit.ts'
@@ -27,7 +31,7 @@ export function visitOf(
 
 /** The first look of a request, as a promise. */
 export async function look(cache: Cache, visit: Visit): Promise<Finding> {
-  return cache.flow.look(visit, () => {})
+  return firstLook(cache.flow, visit, () => {})
 }
 
 /** The run of a request that is expected to be for the handler. */
@@ -43,10 +47,10 @@ export async function finish(
   run: Run,
   { body = '', tags = [], head = {} }: { body?: string; tags?: TagList; head?: Partial<ResponseHead> } = {},
 ): Promise<Decision> {
-  cache.flow.addTags(run, tags)
-  const decision = cache.flow.decide(run, { status: 200, fields: {}, ...head })
-  if (decision.store) await cache.flow.land(run, decision, responseOf(body))
-  else cache.flow.abandon(run, decision.reason)
+  addTags(cache.flow, run, tags)
+  const decision = decide(cache.flow, run, { status: 200, fields: {}, ...head })
+  if (decision.store) await land(cache.flow, run, decision, responseOf(body))
+  else abandon(cache.flow, run, decision.reason)
   return decision
 }
 

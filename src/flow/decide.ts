@@ -1,0 +1,87 @@
+import { isFailure, judgeStorage, type ResponseHead, type Storability, type Terms } from '../http/policy.ts'
+import { isAuthorized } from '../visit.ts'
+import type { Flow } from './flow.ts'
+import type { Decision, Run } from './run.ts'
+import { collectTags } from './tags.ts'
+
+/** Judges a run's response when its head is known. What is of no use to others lets them go at once. */
+export function decide(flow: Flow, run: Run, head: ResponseHead): Decision {
+  run.prelude?.(head.status, head.fields)
+  const judged = judgeRun(flow, run, head)
+  const reason = reasonAgainst(flow, run, head, judged)
+  if (reason !== undefined || !judged.storable) return refuseToStore(flow, run, head, reason ?? 'skip')
+  if (judged.terms.lifetime <= 0) letGo(flow, run)
+  const { terms, keep, vary } = judged
+  const cacheStatus = flow.status({ hit: false, forward: run.forward, stored: true })
+  return { store: true, terms: jittered(flow, run, terms), keep, vary, cacheStatus }
+}
+
+/** Whether a response of that head could be stored, by what it says and what its route says. */
+export function judgeRun(flow: Flow, { route, ttl, visit }: Run, head: ResponseHead): Storability {
+  const policy = {
+    ...route,
+    ownTtl: ttl,
+    routeTtl: route.ttl,
+    defaultTtl: flow.options.defaultTtl,
+    isAuthorized: isAuthorized(visit),
+  }
+  return judgeStorage(head, policy, flow.now())
+}
+
+function reasonAgainst(flow: Flow, run: Run, head: ResponseHead, judged: Storability): string | undefined {
+  if (run.isSkipped) return skipReason(run)
+  if (!judged.storable) return judged.reason
+  if (run.visit.method === 'HEAD') return 'head'
+  return collectTags(flow, run, head.fields)
+}
+
+/** The reason of a run that is skipped: the response to a POST is, unless it says that it may be kept. */
+export function skipReason({ forward }: Run): string {
+  return forward === 'method' ? 'method' : 'skip'
+}
+
+// A response that is recorded for one who waits for it, and not kept.
+const UNKEPT = {
+  store: true,
+  keep: 0,
+  vary: [],
+  terms: {
+    lifetime: 0,
+    initialAge: 0,
+    staleWhileRevalidate: 0,
+    staleIfError: 0,
+    mustRevalidate: true,
+    isShared: false,
+  },
+} as const
+
+function refuseToStore(flow: Flow, run: Run, { status }: ResponseHead, reason: string): Decision {
+  // Who waits for the whole gets it, though nobody else does.
+  if (run.completion && status === 200) return { ...UNKEPT, cacheStatus: statusOf(flow, run, reason) }
+  // What the handler says now is newer than what is stored, though it is not to be kept.
+  if (run.stored && !run.isSolo && !isFailure(status)) void flow.guard.delete(run.stored.key)
+  return decline(flow, run, reason)
+}
+
+function jittered(flow: Flow, { route }: Run, terms: Terms): Terms {
+  if (route.jitter === 0 || terms.lifetime <= 0) return terms
+  return { ...terms, lifetime: terms.lifetime * (1 - route.jitter * flow.options.random()) }
+}
+
+/** A response of no use to others: those who wait run for themselves, and the next ones do not wait at all. */
+export function decline(flow: Flow, run: Run, reason: string): Decision {
+  letGo(flow, run)
+  return { store: false, reason, cacheStatus: statusOf(flow, run, reason) }
+}
+
+/** Has nobody wait for the run, and for the next ones of its key for a while. */
+export function letGo(flow: Flow, { flight }: Run): void {
+  if (!flight) return
+  flow.flights.ground(flight.key)
+  flow.flights.land(flight, () => undefined)
+}
+
+/** What Cache-Status says of a run whose response is not stored for that reason. */
+export function statusOf(flow: Flow, run: Run, reason: string): string {
+  return flow.status({ hit: false, forward: run.forward, detail: reason })
+}

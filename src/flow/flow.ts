@@ -1,0 +1,98 @@
+import type { Guard } from '../backends/guard.ts'
+import { Backoff } from '../core/backoff.ts'
+import type { Entry } from '../core/entry.ts'
+import { Flights } from '../core/flights.ts'
+import type { KeyParts } from '../core/key.ts'
+import type { Trace } from '../core/trace.ts'
+import { Variants } from '../core/variants.ts'
+import type { WarningCode } from '../errors.ts'
+import type { Events } from '../events.ts'
+import { formatCacheStatus, type Handling } from '../http/cache-status.ts'
+import type { Fields } from '../http/fields.ts'
+import type { ResolvedCache } from '../options/cache.ts'
+import { type ResolvedRoute, type RouteOptions, resolveRoute } from '../options/route.ts'
+import type { Run, Waiting } from './run.ts'
+
+/** What the steps of a request share: the backend behind its guard, what is under way, what is known, and who is told. */
+export class Flow {
+  readonly flights: Flights<Run, Waiting, Entry>
+  readonly variants: Variants
+  /** Keys whose runs failed lately. */
+  readonly backoff: Backoff
+  /** Runs whose error what is stored may replace, until it is purged. */
+  readonly replaceable = new Set<Run>()
+  /** What every entry carries where the backend is shared. */
+  readonly implicitTags: readonly string[]
+  /** Every request goes to its handler. */
+  isClosed = false
+
+  constructor(
+    readonly guard: Guard,
+    readonly options: ResolvedCache,
+    readonly events: Events,
+  ) {
+    this.flights = new Flights(options.time)
+    this.variants = new Variants(options.time)
+    this.backoff = new Backoff(options.time)
+    this.implicitTags = options.namespace === undefined ? [] : [`${options.namespace}|everything`]
+  }
+
+  /** Options of a route over those of the cache, or over an outer layer's. Throws where a static tag is none. */
+  route(options: RouteOptions<never>, base: ResolvedRoute = this.options.route): ResolvedRoute {
+    return resolveRoute(options, base)
+  }
+
+  /** The time that counts for this cache, in epoch milliseconds. */
+  now(): number {
+    return this.options.time.now()
+  }
+
+  /** Calls `run` once, in so many milliseconds; what it returns calls that off. */
+  after(milliseconds: number, run: () => void): () => void {
+    return this.options.time.after(milliseconds, run)
+  }
+
+  warn(code: WarningCode, route?: string, error?: unknown): void {
+    this.events.warn(code, route, error)
+  }
+
+  /** Leaves the record of a request. */
+  record(trace: Trace): void {
+    this.events.emit({ type: 'trace', ...trace })
+  }
+
+  /** What Cache-Status says, in this cache's name. */
+  status(handling: Handling): string {
+    return formatCacheStatus(this.options.cacheName, handling)
+  }
+
+  /** The name under which the backend knows a tag. */
+  tagKey(name: string): string {
+    return this.backendName(`tag/${name}`)
+  }
+
+  /** Anything that entries carry, as the backend knows it: apart from what is carried in other namespaces. */
+  backendName(name: string): string {
+    const { namespace } = this.options
+    return namespace === undefined ? name : `${namespace}|${name}`
+  }
+
+  /** The names that users know, of tags that the backend knows. */
+  tagNames(tags: Iterable<string>): string[] {
+    const prefix = this.tagKey('')
+    return [...tags].filter((tag) => tag.startsWith(prefix)).map((tag) => tag.slice(prefix.length))
+  }
+
+  /** The key under which the response to a request is looked for. */
+  keyOf(parts: KeyParts, headers: Fields): string {
+    return this.variants.locate({ parts, headers, forms: this.options.route.normaliseVary }).key
+  }
+
+  /** Where a response is kept; the variants that it crowds out are forgotten. */
+  lodge(parts: KeyParts, headers: Fields, vary: readonly string[], response: Fields, route = this.options.route) {
+    const { normaliseVary: forms, maxVariants } = route
+    const lodging = this.variants.lodge({ parts, headers, forms }, vary, response, maxVariants)
+    for (const key of lodging.crowdedOut) void this.guard.delete(key)
+    return lodging
+  }
+}

@@ -1,0 +1,153 @@
+import { type Entry, fieldsOf, freshFor, type StoredResponse } from '../core/entry.ts'
+import { chain, type MaybePromise } from '../core/maybe.ts'
+import { completedResponse, storedPart } from '../core/partial.ts'
+import { isOutdated } from '../core/tags.ts'
+import type { Trace } from '../core/trace.ts'
+import type { Terms } from '../http/policy.ts'
+import { routeName } from '../visit.ts'
+import { decline, letGo, skipReason } from './decide.ts'
+import type { Flow } from './flow.ts'
+import type { Decision, Run, Waiting } from './run.ts'
+import { uriTag } from './tags.ts'
+import { mayShare, seekerOf } from './usable.ts'
+
+/** The response is complete: store it, and answer those who waited for it. */
+export function land(
+  flow: Flow,
+  run: Run,
+  decision: Decision & { store: true },
+  response: StoredResponse,
+): MaybePromise<void> {
+  if (run.isOver) return
+  if (run.isSkipped) {
+    decline(flow, run, skipReason(run))
+    return abandon(flow, run, skipReason(run))
+  }
+  const whole = wholeOf(run, response)
+  if (!whole) return abandon(flow, run, 'partial')
+  const lodging = flow.lodge(run.parts, run.visit.headers, decision.vary, fieldsOf(whole.headers), run.route)
+  run.tags.add(uriTag(flow, run.visit, lodging.query))
+  const entry = entryOf(flow, run, lodging.key, decision.terms, whole)
+  if (decision.keep > 0) return keep(flow, run, entry, decision.keep)
+  endRun(flow, run)
+  recordRun(flow, run, { stored: false, reason: 'unstorable' })
+  return serveWaiters(flow, run, entry)
+}
+
+// A part is kept only where it is what it says; one that was asked for to complete another, only as the whole.
+function wholeOf({ stored, completion }: Run, response: StoredResponse): StoredResponse | undefined {
+  if (response.status !== 206) return response
+  if (!storedPart(response)) return undefined
+  return completion && stored ? completedResponse(stored.response, response) : response
+}
+
+/** An entry of what a run has made, on those terms. */
+export function entryOf(flow: Flow, run: Run, key: string, terms: Terms, response: StoredResponse): Entry {
+  const time = flow.now()
+  const { lifetime, initialAge, staleWhileRevalidate, staleIfError, mustRevalidate, isShared } = terms
+  return {
+    key,
+    tags: [...run.tags],
+    stamp: run.stamp,
+    time,
+    cost: time - run.startedAt,
+    lifetime,
+    initialAge,
+    staleWhileRevalidate,
+    staleIfError,
+    mustRevalidate,
+    isShared,
+    response,
+  }
+}
+
+/** Ends the run with an entry that is kept for so many milliseconds, and serves those who waited for it. */
+export function keep(
+  flow: Flow,
+  run: Run,
+  entry: Entry,
+  milliseconds: number,
+  how: { reason?: string } = {},
+): MaybePromise<void> {
+  if (entry.lifetime > 0) flow.flights.clear(run.key)
+  endRun(flow, run)
+  flow.backoff.succeed(run.key)
+  return chain(flow.guard.store(entry, milliseconds), (stored) => {
+    if (run.isRetracted) void flow.guard.delete(entry.key)
+    if (stored) recordRun(flow, run, { stored, cost: entry.cost, ttl: entry.lifetime, ...how })
+    else void chain(whyNotKept(flow, entry), (reason) => recordRun(flow, run, { stored, reason }))
+    return serveWaiters(flow, run, entry)
+  })
+}
+
+function whyNotKept(flow: Flow, entry: Entry): MaybePromise<'backend' | 'outdated' | 'not-kept'> {
+  return chain(flow.guard.invalidatedAt(entry.tags), (latest) => {
+    if (latest === undefined) return 'backend'
+    return isOutdated(entry.stamp, latest) ? 'outdated' : 'not-kept'
+  })
+}
+
+/** Has those who waited for the run get its entry, as far as it may answer them; the others run for themselves. */
+export function serveWaiters(flow: Flow, run: Run, entry: Entry): MaybePromise<void> {
+  const { flight } = run
+  if (!flight) return
+  if (flight.waiters.size === 0) return flow.flights.land(flight, () => undefined)
+  return chain(flow.guard.invalidatedAt(entry.tags), (latest) => {
+    const isCurrent = latest !== undefined && !isOutdated(entry.stamp, latest)
+    flow.flights.land(flight, (waiting) => (maySettle(flow, run, waiting, entry, isCurrent) ? entry : undefined))
+  })
+}
+
+// A waiter that saw the leader's clock is served in any case; a later one only if no tag was invalidated in between. A stale
+// entry serves nobody once it is purged.
+function maySettle(flow: Flow, run: Run, waiting: Waiting, entry: Entry, isCurrent: boolean): boolean {
+  if (waiting === run.completion?.client) return true
+  const { visit, parts, stamp } = waiting
+  if (flow.variants.locate(seekerOf(visit, parts)).key !== entry.key || !mayShare(visit, entry)) return false
+  if (freshFor(entry, flow.now()) > 0) return isCurrent || stamp === run.stamp
+  return entry === run.stored && isCurrent && waiting.mayReplaceError
+}
+
+/** The run gave nothing to keep: those who wait for it run for themselves. */
+export function abandon(flow: Flow, run: Run, reason: string): void {
+  if (run.isOver) return
+  endRun(flow, run)
+  if (run.isRefresh) flow.backoff.fail(run.key)
+  if (run.flight) flow.flights.land(run.flight, () => undefined)
+  recordRun(flow, run, { stored: false, reason })
+}
+
+/** An inner layer takes the request over: the run leaves no record, and its key does not gather requests any more. */
+export function release(flow: Flow, run: Run): void {
+  if (run.isOver) return
+  endRun(flow, run)
+  letGo(flow, run)
+}
+
+/** What the handler says of its response came too late: nothing of the run is kept. */
+export function retract(flow: Flow, run: Run): void {
+  run.isRetracted = true
+  void flow.guard.delete(flow.variants.locate(seekerOf(run.visit, run.parts)).key)
+}
+
+/** Nothing more comes of the run. */
+export function endRun(flow: Flow, run: Run): void {
+  run.isOver = true
+  flow.replaceable.delete(run)
+}
+
+/** What a run has come to. */
+type Outcome = Pick<Trace, 'stored' | 'reason' | 'ttl' | 'cost'> & { readonly outcome?: Trace['outcome'] }
+
+/** Leaves the record of a run: of a client's request, or of a refresh. */
+export function recordRun(flow: Flow, run: Run, made: Outcome): void {
+  const { visit, forward, place, startedAt } = run
+  const { stored, reason } = made
+  const route = routeName(visit)
+  if (run.isRefresh) {
+    const why = stored || reason === undefined ? {} : { reason }
+    flow.events.emit({ type: 'refresh', route, key: place.primary, stored, cost: flow.now() - startedAt, ...why })
+  } else if (forward === 'method' && !stored) {
+    flow.record({ outcome: 'bypass', route, forward, stored, reason: 'method' })
+  } else flow.record({ outcome: 'miss', route, key: place.primary, forward, ...made })
+}

@@ -1,0 +1,197 @@
+import type { Lookup } from '../backends/backend.ts'
+import { ageOf, type Entry, freshFor } from '../core/entry.ts'
+import type { Flight } from '../core/flights.ts'
+import type { KeyParts } from '../core/key.ts'
+import { chain, type MaybePromise } from '../core/maybe.ts'
+import { isOutdated } from '../core/tags.ts'
+import type { Place } from '../core/variants.ts'
+import type { Forward } from '../http/cache-status.ts'
+import { forbidsStoring, judgeReuse, type Wishes, wishesOf } from '../http/reuse.ts'
+import { admit, isByteRange, routeName, type Visit } from '../visit.ts'
+import type { Flow } from './flow.ts'
+import type { Finding, Run, Waiting } from './run.ts'
+import { asSent, leadRun, startRefreshRun, startRun } from './start.ts'
+import { refine, taggingOf } from './tags.ts'
+import { seekerOf, usable, usableBeginning } from './usable.ts'
+
+/** Given the way to stop waiting, when a request begins to wait for another's response. */
+export type OnWait = (leave: () => void) => void
+
+/** The first look: is there an answer, is one being computed, or is it for the handler? */
+export function look(flow: Flow, visit: Visit, onWait: OnWait): MaybePromise<Finding> {
+  const admission = admit(visit, flow.options.namespace, flow.events.warn)
+  if (!admission.admitted) return pass(flow, visit, admission.forward, admission.reason)
+  if (flow.isClosed) return pass(flow, visit, 'bypass', 'closed')
+  const { parts } = admission
+  const place = flow.variants.locate(seekerOf(visit, parts))
+  return chain(flow.guard.lookup(place.key), (found) => {
+    return found ? judge(flow, { visit, parts, place }, found, onWait) : pass(flow, visit, 'bypass', 'backend')
+  })
+}
+
+/** The look of a request that was made for a refresh: it finds its run, once, at the layer that has started it. */
+export function resume(flow: Flow, visit: Visit, run: Run): Finding {
+  const admission = admit(visit, flow.options.namespace, flow.events.warn)
+  if (!admission.admitted || run.isOver) return { kind: 'ignore' }
+  if (flow.variants.locate(seekerOf(visit, admission.parts)).key !== run.key) return { kind: 'ignore' }
+  run.visit = asSent(visit)
+  refine(flow, run, visit.route, visit.call)
+  return { kind: 'run', run }
+}
+
+interface Looked {
+  readonly visit: Visit
+  readonly parts: KeyParts
+  readonly place: Place
+}
+
+function judge(flow: Flow, looked: Looked, found: Lookup, onWait: OnWait): MaybePromise<Finding> {
+  const { visit, place } = looked
+  const now = flow.now()
+  const entry = usable(found, place, visit, now)
+  const wishes = visit.route.requestDirectives ? wishesOf(visit.headers) : undefined
+  if (!entry) return miss(flow, looked, found, wishes, onWait)
+  const left = freshFor(entry, now)
+  const canRefresh = left <= 0 && entry.staleWhileRevalidate > 0 && visit.canRefresh()
+  const reuse = judgeReuse(entry, { freshFor: left, age: ageOf(entry, now) }, wishes, canRefresh)
+  if (reuse.kind === 'fresh') return hit(flow, visit, entry, now, { refresh: early(flow, looked, found, left) })
+  if (reuse.kind === 'stale') {
+    const isWhile = reuse.reason === 'stale-while-revalidate'
+    const refresh = isWhile ? startRefreshRun(flow, waitingWith(looked, found, entry)) : undefined
+    return hit(flow, visit, entry, now, { stale: reuse.reason, refresh })
+  }
+  const { mayReplaceError, forward } = reuse
+  // While the handler fails, not everybody has to find that out anew.
+  if (mayReplaceError && flow.backoff.isResting(place.key)) {
+    return hit(flow, visit, entry, now, { stale: 'stale-if-error' })
+  }
+  return compute(flow, waitingWith(looked, found, entry, mayReplaceError), forward, wishes, onWait)
+}
+
+function waitingWith(looked: Looked, { clock }: Lookup, stored?: Entry, mayReplaceError = false): Waiting {
+  return { ...looked, stamp: clock, stored, mayReplaceError }
+}
+
+// Popular responses are made anew before they become stale, by one of those who ask, each with a chance that grows with the
+// time that the handler takes (Vattani and others, "Optimal probabilistic cache stampede prevention", 2015).
+function early(flow: Flow, looked: Looked, found: Lookup, left: number): Run | undefined {
+  const { earlyRefresh } = looked.visit.route
+  if (earlyRefresh === 0 || !found.entry) return undefined
+  const isDue = found.entry.cost * earlyRefresh * -Math.log(flow.options.random()) >= left
+  return isDue && looked.visit.canRefresh() ? startRefreshRun(flow, waitingWith(looked, found, found.entry)) : undefined
+}
+
+interface Manner {
+  /** Why a stale response is served. */
+  readonly stale?: string
+  readonly refresh?: Run | undefined
+  /** Why the run went to the handler that this request has waited for. */
+  readonly collapsed?: Forward
+}
+
+function hit(flow: Flow, visit: Visit, entry: Entry, now: number, { stale, refresh, collapsed }: Manner): Finding {
+  const { route } = visit
+  const ttl = freshFor(entry, now)
+  const detail = stale === undefined ? {} : { detail: stale }
+  const cacheStatus =
+    collapsed === undefined
+      ? flow.status({ hit: true, ttl: Math.floor(ttl / 1000), ...detail })
+      : flow.status({ hit: false, forward: collapsed, collapsed: true, ...detail })
+  flow.record({
+    outcome: stale !== undefined ? 'stale' : collapsed === undefined ? 'hit' : 'collapsed',
+    route: routeName(visit),
+    key: entry.key,
+    ...(stale === undefined ? {} : { reason: stale }),
+    stored: false,
+    ttl,
+    cost: entry.cost,
+  })
+  const tagging = route.tagField === undefined ? undefined : taggingOf(flow, route, entry.tags)
+  return { kind: 'hit', entry, now, age: ageOf(entry, now), cacheStatus, tagging, refresh }
+}
+
+function pass(flow: Flow, visit: Visit, forward: Forward, reason: string): Finding {
+  const outcome = forward === 'bypass' || forward === 'method' ? 'bypass' : 'miss'
+  const trace = { outcome, route: routeName(visit), forward, reason, stored: false } as const
+  return { kind: 'pass', trace, cacheStatus: flow.status({ hit: false, forward, detail: reason }) }
+}
+
+function refuse(flow: Flow, visit: Visit): Finding {
+  const reason = 'only-if-cached'
+  const trace = { outcome: 'bypass', route: routeName(visit), reason, stored: false } as const
+  return { kind: 'refuse', trace, cacheStatus: flow.status({ hit: false, forward: undefined, detail: reason }) }
+}
+
+function miss(
+  flow: Flow,
+  looked: Looked,
+  found: Lookup,
+  wishes: Wishes | undefined,
+  onWait: OnWait,
+): MaybePromise<Finding> {
+  const { visit, place } = looked
+  const beginning = visit.route.storePartial ? usableBeginning(found, place, visit) : undefined
+  const forward = place.key === place.primary ? 'uri-miss' : 'vary-miss'
+  return (
+    (beginning && complete(flow, waitingWith(looked, found, beginning), onWait)) ??
+    compute(flow, waitingWith(looked, found), forward, wishes, onWait)
+  )
+}
+
+// What is stored is the beginning of what is asked for: the rest is made in the background, and who asks waits for the whole.
+function complete(flow: Flow, waiting: Waiting, onWait: OnWait): Finding | undefined {
+  const client = { ...waiting, visit: asSent(waiting.visit), stored: undefined }
+  const refresh = startRefreshRun(flow, waiting, client)
+  if (!refresh?.flight) return undefined
+  return { kind: 'complete', refresh, result: wait(flow, refresh.flight, client, 'uri-miss', onWait) }
+}
+
+function compute(
+  flow: Flow,
+  given: Waiting,
+  forward: Forward,
+  wishes: Wishes | undefined,
+  onWait: OnWait,
+): MaybePromise<Finding> {
+  const { visit, stored } = given
+  if (wishes?.has('only-if-cached')) return refuse(flow, visit)
+  // What the client forbids to store must not keep others waiting either.
+  if (forbidsStoring(visit.headers)) return pass(flow, visit, forward, 'request-no-store')
+  if (visit.method === 'HEAD' && !stored) return pass(flow, visit, forward, 'head')
+  const waiting = { ...given, visit: asSent(visit) }
+  if (isSolo(visit)) return { kind: 'run', run: startRun(flow, waiting, forward, { isSolo: true }) }
+  const flight = visit.route.maxWait > 0 ? flow.flights.find(waiting.place.key) : undefined
+  if (!flight) return { kind: 'run', run: leadRun(flow, waiting, forward) }
+  return chain(mayJoin(flow, flight, waiting), (isWelcome) => {
+    return isWelcome
+      ? wait(flow, flight, waiting, forward, onWait)
+      : { kind: 'run', run: leadRun(flow, waiting, forward) }
+  })
+}
+
+function isSolo({ method, headers }: Visit): boolean {
+  return method === 'HEAD' || (method === 'GET' && isByteRange(headers))
+}
+
+// Whoever comes after an invalidation does not wait for what was begun before it.
+function mayJoin(flow: Flow, flight: Flight<Run, Waiting, Entry>, { stamp }: Waiting): MaybePromise<boolean> {
+  const { leader } = flight
+  if (leader.stamp === stamp) return true
+  return chain(flow.guard.invalidatedAt([...leader.expectedTags, ...leader.tags]), (latest) => {
+    return latest !== undefined && !isOutdated(leader.stamp, latest) && flow.flights.find(flight.key) === flight
+  })
+}
+
+async function wait(
+  flow: Flow,
+  flight: Flight<Run, Waiting, Entry>,
+  waiting: Waiting,
+  forward: Forward,
+  onWait: OnWait,
+): Promise<Finding> {
+  const { visit, stored } = waiting
+  const entry = await flow.flights.wait(flight, waiting, visit.route.maxWait, onWait)
+  if (!entry) return { kind: 'run', run: startRun(flow, waiting, forward) }
+  const manner = entry === stored ? { stale: 'stale-if-error' } : {}
+  return hit(flow, visit, entry, flow.now(), { ...manner, collapsed: forward })
+}

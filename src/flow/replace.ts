@@ -1,0 +1,82 @@
+import { ageOf, type Entry, fieldsOf, fieldValue, type HeaderField } from '../core/entry.ts'
+import type { MaybePromise } from '../core/maybe.ts'
+import { renewedResponse } from '../core/renewal.ts'
+import { formatDate } from '../http/date.ts'
+import type { Fields } from '../http/fields.ts'
+import { isFailure, type ResponseHead } from '../http/policy.ts'
+import { routeName } from '../visit.ts'
+import { judgeRun, skipReason } from './decide.ts'
+import type { Flow } from './flow.ts'
+import { abandon, endRun, entryOf, keep, recordRun, serveWaiters } from './land.ts'
+import type { Run, Substitution } from './run.ts'
+import { collectTags } from './tags.ts'
+import { validatorsOf } from './usable.ts'
+
+/** What the layers below have done to a response, as far as it is judged. */
+export interface Below {
+  readonly headers: readonly HeaderField[]
+  readonly removed: readonly string[]
+  readonly fields: Fields
+  readonly outerSayings: Pick<ResponseHead, 'outerCacheControl' | 'outerVary'>
+}
+
+/** Whether the client gets something stored instead of an answer with that status. */
+export function maySubstitute(run: Run, status: number): boolean {
+  if (!run.stored || run.isOver || run.completion) return false
+  return (status === 304 && validatorsOf(run.stored) !== undefined) || (run.mayReplaceError && isFailure(status))
+}
+
+/** What the client gets instead of the handler's answer: nothing else, or what is stored. */
+export function substitute(flow: Flow, run: Run, status: number, below: Below): Substitution | undefined {
+  if (!run.stored || !maySubstitute(run, status)) return undefined
+  return status === 304 ? renewal(flow, run, run.stored, below) : replacement(flow, run, status)
+}
+
+/** What is stored, in the place of an error (RFC 5861, 4); undefined where it must not take it. */
+export function replacement(flow: Flow, run: Run, status: number | undefined): Substitution | undefined {
+  const { stored: entry, forward } = run
+  if (!entry || !run.mayReplaceError || run.isOver) return undefined
+  const now = flow.now()
+  const forwardStatus = status === undefined ? {} : { forwardStatus: status }
+  const cacheStatus = flow.status({ hit: false, forward, ...forwardStatus, detail: 'stale-if-error' })
+  return { entry, now, age: ageOf(entry, now), cacheStatus, fate: { kind: 'leave' } }
+}
+
+// What is stored, with what the handler's 304 says (RFC 9111, 4.3.3 and 4.3.4).
+function renewal(flow: Flow, run: Run, stored: Entry, below: Below): Substitution {
+  const now = flow.now()
+  const hasDate = fieldValue(stored.response.headers, 'date') !== undefined
+  const response = renewedResponse(stored.response, below, hasDate ? formatDate(now) : undefined)
+  const fields = fieldsOf(response.headers, { own: true })
+  for (const tag of stored.tags) run.tags.add(tag)
+  const judged = judgeRun(flow, run, { status: response.status, fields, ...below.outerSayings })
+  const reason = run.isSkipped ? skipReason(run) : judged.storable ? collectTags(flow, run, fields) : judged.reason
+  const isKept = judged.storable && reason === undefined
+  const terms = isKept ? judged.terms : { ...stored, lifetime: 0, initialAge: 0 }
+  const entry = entryOf(flow, run, stored.key, terms, response)
+  const told = isKept ? { stored: true } : { detail: reason ?? 'skip' }
+  const cacheStatus = flow.status({ hit: false, forward: run.forward, forwardStatus: 304, ...told })
+  const fate: Substitution['fate'] = isKept
+    ? { kind: 'renew', keep: judged.keep }
+    : { kind: 'drop', reason: reason ?? 'skip' }
+  return { entry, now, age: ageOf(entry, now), cacheStatus, fate }
+}
+
+/** The client has got its substitute: what that means for the store, and for those who wait. */
+export function settle(flow: Flow, run: Run, { entry, fate }: Substitution): MaybePromise<void> {
+  if (run.isOver) return
+  if (fate.kind === 'renew') return keep(flow, run, entry, fate.keep, { reason: 'validated' })
+  if (fate.kind === 'drop') {
+    void flow.guard.delete(entry.key)
+    return abandon(flow, run, fate.reason)
+  }
+  endRun(flow, run)
+  flow.backoff.fail(run.key)
+  recordRun(flow, run, { outcome: 'stale', stored: false, reason: 'stale-if-error', cost: entry.cost })
+  return serveWaiters(flow, run, entry)
+}
+
+/** A handler has thrown, and its client gets something stored instead of an error. */
+export function failed(flow: Flow, run: Run, error: unknown): void {
+  flow.events.emit({ type: 'failure', route: routeName(run.visit), error })
+}
