@@ -94,16 +94,13 @@ function cachedHandler(flow: Flow, options: RouteOptions<never>): RequestHandler
   const route = flow.route(options)
   return function cached(req, res, next) {
     const call = callerOf(req, res)
-    serve(
-      { flow, options, route, req, res, call, target: () => targetOf(req, cached), application: outermost(req) },
-      next,
-    )
+    serve({ flow, options, route, req, res, call, target: () => targetOf(req, cached), application: outermost }, next)
   }
 }
 
 // The application that the server listens with, as far as Express knows: it may be mounted in others.
-function outermost(req: Request): Dispatch | undefined {
-  let { app } = req as { app?: Application & { parent?: Application } }
+function outermost(req: IncomingMessage & { app?: Application & { parent?: Application } }): Dispatch | undefined {
+  let { app } = req
   while (app?.parent) app = app.parent
   return app
 }

@@ -96,7 +96,7 @@ function cachedHandler(flow: Flow, options: RouteOptions<never>): KoaHandler {
       res,
       call: callerOf(ctx),
       target: () => targetOf(ctx, cached),
-      application: (again, res) => ctx.app.callback()(again, res),
+      application: () => ctx.app.callback(),
     }
     const standing = enter(passage)
     if (!standing) return next()

@@ -45,27 +45,27 @@ interface Looked {
   readonly place: Place
 }
 
-function judge(flow: Flow, looked: Looked, found: Lookup, onWait: OnWait): MaybePromise<Finding> {
+function judge(flow: Flow, looked: Looked, lookup: Lookup, onWait: OnWait): MaybePromise<Finding> {
   const { visit, place } = looked
   const now = flow.now()
-  const entry = usable(found, place, visit, now)
+  const entry = usable(lookup, place, visit, now)
   const wishes = visit.route.requestDirectives ? wishesOf(visit.headers) : undefined
-  if (!entry) return miss(flow, looked, found, wishes, onWait)
+  if (!entry) return miss(flow, looked, lookup, wishes, onWait)
   const left = freshFor(entry, now)
   const canRefresh = left <= 0 && entry.staleWhileRevalidate > 0 && visit.canRefresh()
   const reuse = judgeReuse(entry, { freshFor: left, age: ageOf(entry, now) }, wishes, canRefresh)
-  if (reuse.kind === 'fresh') return hit(flow, visit, entry, now, { refresh: early(flow, looked, found, left) })
+  if (reuse.kind === 'fresh') return hit(flow, visit, entry, now, early(flow, looked, lookup, left))
   if (reuse.kind === 'stale') {
     const isWhile = reuse.reason === 'stale-while-revalidate'
-    const refresh = isWhile ? startRefreshRun(flow, waitingWith(looked, found, entry)) : undefined
-    return hit(flow, visit, entry, now, { stale: reuse.reason, refresh })
+    const refresh = isWhile ? startRefreshRun(flow, waitingWith(looked, lookup, entry)) : undefined
+    return stale(flow, visit, entry, now, reuse.reason, refresh)
   }
   const { mayReplaceError, forward } = reuse
   // While the handler fails, not everybody has to find that out anew.
   if (mayReplaceError && flow.backoff.isResting(place.key)) {
-    return hit(flow, visit, entry, now, { stale: 'stale-if-error' })
+    return stale(flow, visit, entry, now, 'stale-if-error')
   }
-  return compute(flow, waitingWith(looked, found, entry, mayReplaceError), forward, wishes, onWait)
+  return compute(flow, waitingWith(looked, lookup, entry, mayReplaceError), forward, wishes, onWait)
 }
 
 function waitingWith(looked: Looked, { clock }: Lookup, stored?: Entry, mayReplaceError = false): Waiting {
@@ -74,38 +74,52 @@ function waitingWith(looked: Looked, { clock }: Lookup, stored?: Entry, mayRepla
 
 // Popular responses are made anew before they become stale, by one of those who ask, each with a chance that grows with the
 // time that the handler takes (Vattani and others, "Optimal probabilistic cache stampede prevention", 2015).
-function early(flow: Flow, looked: Looked, found: Lookup, left: number): Run | undefined {
+function early(flow: Flow, looked: Looked, lookup: Lookup, left: number): Run | undefined {
   const { earlyRefresh } = looked.visit.route
-  if (earlyRefresh === 0 || !found.entry) return undefined
-  const isDue = found.entry.cost * earlyRefresh * -Math.log(flow.options.random()) >= left
-  return isDue && looked.visit.canRefresh() ? startRefreshRun(flow, waitingWith(looked, found, found.entry)) : undefined
+  if (earlyRefresh === 0 || !lookup.entry) return undefined
+  const isDue = lookup.entry.cost * earlyRefresh * -Math.log(flow.options.random()) >= left
+  return isDue && looked.visit.canRefresh()
+    ? startRefreshRun(flow, waitingWith(looked, lookup, lookup.entry))
+    : undefined
 }
 
-interface Manner {
-  /** Why a stale response is served. */
-  readonly stale?: string
-  readonly refresh?: Run | undefined
-  /** Why the run went to the handler that this request has waited for. */
-  readonly collapsed?: Forward
-}
-
-function hit(flow: Flow, visit: Visit, entry: Entry, now: number, { stale, refresh, collapsed }: Manner): Finding {
-  const { route } = visit
+function hit(flow: Flow, visit: Visit, entry: Entry, now: number, refresh: Run | undefined): Finding {
   const ttl = freshFor(entry, now)
-  const detail = stale === undefined ? {} : { detail: stale }
-  const cacheStatus =
-    collapsed === undefined
-      ? flow.status({ hit: true, ttl: Math.floor(ttl / 1000), ...detail })
-      : flow.status({ hit: false, forward: collapsed, collapsed: true, ...detail })
-  flow.record({
-    outcome: stale !== undefined ? 'stale' : collapsed === undefined ? 'hit' : 'collapsed',
-    route: routeName(visit),
-    key: entry.key,
-    ...(stale === undefined ? {} : { reason: stale }),
-    stored: false,
-    ttl,
-    cost: entry.cost,
-  })
+  const { key, cost } = entry
+  flow.events.emit({ type: 'trace', outcome: 'hit', route: routeName(visit), key, stored: false, ttl, cost })
+  return found(flow, visit, entry, now, flow.status({ hit: true, ttl: Math.floor(ttl / 1000) }), refresh)
+}
+
+function stale(flow: Flow, visit: Visit, entry: Entry, now: number, reason: string, refresh?: Run): Finding {
+  const ttl = freshFor(entry, now)
+  const { key, cost } = entry
+  flow.record({ outcome: 'stale', route: routeName(visit), key, reason, stored: false, ttl, cost })
+  const cacheStatus = flow.status({ hit: true, ttl: Math.floor(ttl / 1000), detail: reason })
+  return found(flow, visit, entry, now, cacheStatus, refresh)
+}
+
+// The answer to a request that has waited for another's run; it may be what was stored, in the place of that run's error.
+function collapsed(flow: Flow, { visit, stored }: Waiting, entry: Entry, forward: Forward): Finding {
+  const now = flow.now()
+  const ttl = freshFor(entry, now)
+  const { key, cost } = entry
+  const isStale = entry === stored
+  const reason = isStale ? 'stale-if-error' : undefined
+  const outcome = isStale ? 'stale' : 'collapsed'
+  const told = { outcome, route: routeName(visit), key, stored: false, ttl, cost } as const
+  flow.record(reason === undefined ? told : { ...told, reason })
+  const detail = reason === undefined ? {} : { detail: reason }
+  return found(flow, visit, entry, now, flow.status({ hit: false, forward, collapsed: true, ...detail }), undefined)
+}
+
+function found(
+  flow: Flow,
+  { route }: Visit,
+  entry: Entry,
+  now: number,
+  cacheStatus: string,
+  refresh: Run | undefined,
+): Finding {
   const tagging = route.tagField === undefined ? undefined : taggingOf(flow, route, entry.tags)
   return { kind: 'hit', entry, now, age: ageOf(entry, now), cacheStatus, tagging, refresh }
 }
@@ -125,16 +139,16 @@ function refuse(flow: Flow, visit: Visit): Finding {
 function miss(
   flow: Flow,
   looked: Looked,
-  found: Lookup,
+  lookup: Lookup,
   wishes: Wishes | undefined,
   onWait: OnWait,
 ): MaybePromise<Finding> {
   const { visit, place } = looked
-  const beginning = visit.route.storePartial ? usableBeginning(found, place, visit) : undefined
+  const beginning = visit.route.storePartial ? usableBeginning(lookup, place, visit) : undefined
   const forward = place.key === place.primary ? 'uri-miss' : 'vary-miss'
   return (
-    (beginning && complete(flow, waitingWith(looked, found, beginning), onWait)) ??
-    compute(flow, waitingWith(looked, found), forward, wishes, onWait)
+    (beginning && complete(flow, waitingWith(looked, lookup, beginning), onWait)) ??
+    compute(flow, waitingWith(looked, lookup), forward, wishes, onWait)
   )
 }
 
@@ -189,9 +203,7 @@ async function wait(
   forward: Forward,
   onWait: OnWait,
 ): Promise<Finding> {
-  const { visit, stored } = waiting
-  const entry = await flow.flights.wait(flight, waiting, visit.route.maxWait, onWait)
+  const entry = await flow.flights.wait(flight, waiting, waiting.visit.route.maxWait, onWait)
   if (!entry) return { kind: 'run', run: startRun(flow, waiting, forward) }
-  const manner = entry === stored ? { stale: 'stale-if-error' } : {}
-  return hit(flow, visit, entry, flow.now(), { ...manner, collapsed: forward })
+  return collapsed(flow, waiting, entry, forward)
 }

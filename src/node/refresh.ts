@@ -9,6 +9,9 @@ import { validatorsOf } from '../flow/usable.ts'
 /** Hands a request to the application, as its server does. */
 export type Dispatch = (req: IncomingMessage, res: ServerResponse) => unknown
 
+/** Gives what a request can be handed to, as its framework knows it. */
+export type Application = (req: IncomingMessage) => Dispatch | undefined
+
 // The requests that were made for a refresh. No client can make one.
 const refreshes = new WeakMap<IncomingMessage, { readonly flow: Flow; readonly run: Run }>()
 
@@ -30,16 +33,16 @@ export function isRefresh(req: IncomingMessage): boolean {
  * How a request is run again: by everything that listens to its server, so that what stands around the application has its
  * part in it; or by the application alone where no server is known.
  */
-export function dispatchFor(req: IncomingMessage, application: Dispatch | undefined): Dispatch | undefined {
+export function dispatchFor(req: IncomingMessage, application: Application | undefined): Dispatch | undefined {
   const { server } = (req.socket ?? {}) as Socket & { server?: Server }
   if (typeof server?.listenerCount === 'function' && server.listenerCount('request') > 0) {
     return (again, res) => server.emit('request', again, res)
   }
-  return application
+  return application?.(req)
 }
 
 /** Whether the request can be made again later: it has no body, and somebody to hand it to. */
-export function canRefresh(req: IncomingMessage, application: Dispatch | undefined): boolean {
+export function canRefresh(req: IncomingMessage, application: Application | undefined): boolean {
   const { method, headers } = req
   if (method !== 'GET' && method !== 'HEAD') return false
   if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0) return false
@@ -47,7 +50,7 @@ export function canRefresh(req: IncomingMessage, application: Dispatch | undefin
 }
 
 /** Makes the request again in the background, for the run to be found by the layer that it belongs to. */
-export function startRefresh(flow: Flow, run: Run, req: IncomingMessage, application: Dispatch | undefined): void {
+export function startRefresh(flow: Flow, run: Run, req: IncomingMessage, application: Application | undefined): void {
   const dispatch = dispatchFor(req, application)
   if (!dispatch) return abandon(flow, run, 'unreached')
   const again = requestAgain(req, run)

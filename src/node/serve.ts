@@ -13,7 +13,7 @@ import { capture, type Recording } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
 import { purgeOnAnswer } from './purge.ts'
-import { canRefresh, type Dispatch, isRefresh, refreshFor, startRefresh } from './refresh.ts'
+import { type Application, canRefresh, isRefresh, refreshFor, startRefresh } from './refresh.ts'
 import { afterOthers, refuse, replay } from './replay.ts'
 import { impliedPurge, isOfOwnUri, isSafe } from './unsafe.ts'
 
@@ -26,8 +26,8 @@ export interface Passage {
   readonly res: ServerResponse
   readonly call: Call
   readonly target: () => Target
-  /** The application, where it can be run again without its server. */
-  readonly application?: Dispatch | undefined
+  /** Gives the application, where it can be run again without its server. */
+  readonly application?: Application
 }
 
 /** What counts for a layer: its options over those of the layers around it, and how to call the functions among them. */
