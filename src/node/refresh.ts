@@ -3,8 +3,10 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import type { Flow } from '../flow/flow.ts'
 import { abandon } from '../flow/land.ts'
-import type { Run } from '../flow/run.ts'
+import { resume } from '../flow/look.ts'
+import type { Finding, Run } from '../flow/run.ts'
 import { validatorsOf } from '../flow/usable.ts'
+import type { Visit } from '../visit.ts'
 
 /** Hands a request to the application, as its server does. */
 export type Dispatch = (req: IncomingMessage, res: ServerResponse) => unknown
@@ -12,16 +14,29 @@ export type Dispatch = (req: IncomingMessage, res: ServerResponse) => unknown
 /** Gives what a request can be handed to, as its framework knows it. */
 export type Application = (req: IncomingMessage) => Dispatch | undefined
 
+interface Refresh {
+  readonly flow: Flow
+  readonly run: Run
+  /** The layer that it was made for has it. */
+  hasArrived: boolean
+}
+
 // The requests that were made for a refresh. No client can make one.
-const refreshes = new WeakMap<IncomingMessage, { readonly flow: Flow; readonly run: Run }>()
+const refreshes = new WeakMap<IncomingMessage, Refresh>()
 
 // A handler that hangs in the background is not waited for longer.
 const LONGEST_REFRESH = 60_000
 
-/** The run that a request was made for, where it was made by this cache. */
-export function refreshFor(flow: Flow, req: IncomingMessage): Run | undefined {
+/**
+ * What a layer makes of a request that was made for a refresh: it is on its way to another layer, or at the one that has
+ * started it, which goes on with the run. Undefined for any other request, and for layers below that one.
+ */
+export function arrive(flow: Flow, req: IncomingMessage, visit: Visit): Finding | undefined {
   const refresh = refreshes.get(req)
-  return refresh?.flow === flow ? refresh.run : undefined
+  if (!refresh || refresh.hasArrived) return undefined
+  const finding: Finding = refresh.flow === flow ? resume(flow, visit, refresh.run) : { kind: 'ignore' }
+  refresh.hasArrived = finding.kind === 'run'
+  return finding
 }
 
 /** Whether the request was made for a refresh. */
@@ -54,7 +69,7 @@ export function startRefresh(flow: Flow, run: Run, req: IncomingMessage, applica
   const dispatch = dispatchFor(req, application)
   if (!dispatch) return abandon(flow, run, 'unreached')
   const again = requestAgain(req, run)
-  refreshes.set(again, { flow, run })
+  refreshes.set(again, { flow, run, hasArrived: false })
   const res = responseToNobody(again, () => {
     cancel()
     // Whatever answered, it was not the layer that the run belongs to; that one would have ended it.
@@ -134,6 +149,8 @@ function socketLike(socket: Socket | undefined): Duplex {
     read() {},
     write: (_chunk, _encoding, done) => done(),
   })
+  // A handler may destroy it, with an error that is told to nobody else.
+  sink.on('error', () => {})
   const told = Object.fromEntries(TOLD.map((name) => [name, (socket as unknown as Record<string, unknown>)?.[name]]))
   return Object.assign(sink, told, {
     setTimeout: () => sink,

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isPromise, type MaybePromise } from '../core/maybe.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon } from '../flow/land.ts'
-import { look, resume } from '../flow/look.ts'
+import { look } from '../flow/look.ts'
 import { adoptPost, startPost } from '../flow/post.ts'
 import { purge } from '../flow/purge.ts'
 import type { Finding, Run } from '../flow/run.ts'
@@ -13,7 +13,7 @@ import { capture, type Recording } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
 import { purgeOnAnswer } from './purge.ts'
-import { type Application, canRefresh, isRefresh, refreshFor, startRefresh } from './refresh.ts'
+import { type Application, arrive, canRefresh, isRefresh, startRefresh } from './refresh.ts'
 import { afterOthers, refuse, replay } from './replay.ts'
 import { impliedPurge, isOfOwnUri, isSafe } from './unsafe.ts'
 
@@ -96,8 +96,8 @@ function callIn(outer: Standing, call: Call): Call {
 export function find(passage: Passage, standing: Standing): MaybePromise<Finding> {
   const { flow, req, res } = passage
   const visit = visitOf(passage, standing)
-  const run = refreshFor(flow, req)
-  return run ? resume(flow, visit, run) : look(flow, visit, (leave) => onClose(res, leave))
+  const arrived = isRefresh(req) ? arrive(flow, req, visit) : undefined
+  return arrived ?? look(flow, visit, (leave) => onClose(res, leave))
 }
 
 function visitOf({ req, target, application }: Passage, { route, call }: Standing): Visit {

@@ -39,13 +39,17 @@ console.log(
 )
 process.exitCode = faults.length > 0 ? 1 : 0
 
-function judge({ reads, hits, collapsed, writes, violations }: Result): string[] {
+function judge({ reads, hits, stale, validated, collapsed, writes, violations }: Result): string[] {
   return [
     stamps && violations > 0 ? `${violations} answers were older than what had been acknowledged.` : '',
     !stamps && violations === 0 ? 'without stamps nothing stale was found, so the check finds nothing.' : '',
     hits < reads / 2 ? `only ${hits} of ${reads} reads were hits, so stored responses were hardly checked.` : '',
     collapsed < reads / 100
       ? `only ${collapsed} of ${reads} reads were collapsed, so flights were hardly checked.`
+      : '',
+    stale < reads / 200 ? `only ${stale} of ${reads} reads were stale, so stale responses were hardly checked.` : '',
+    validated < reads / 1000
+      ? `only ${validated} of ${reads} reads were validated, so renewals were hardly checked.`
       : '',
     writes < reads / 100 ? `only ${writes} writes for ${reads} reads, so purges were hardly checked.` : '',
   ].filter((fault) => fault !== '')

@@ -22,7 +22,7 @@ export class Connection {
     this.#socket.on('close', () => this.#settle?.reject(new Error('The server closed the connection.')))
   }
 
-  /** Asks, and has the answer once it is complete. Fails for anything but 200. */
+  /** Asks, and has the answer once it is complete. Fails for anything but 200, and 503 where a handler failed. */
   ask(method: string, path: string): Promise<Reply> {
     return new Promise((resolve, reject) => {
       this.#settle = { resolve, reject }
@@ -44,7 +44,7 @@ export class Connection {
     const body = this.#received.slice(end + 4)
     if (body.length < length) return
     this.#received = ''
-    if (head.startsWith('HTTP/1.1 200 ') && body.length === length) {
+    if (/^HTTP\/1\.1 (200|503) /.test(head) && body.length === length) {
       this.#settle?.resolve({ text: body, cacheStatus: /\r\ncache-status: *(.*)/i.exec(head)?.[1] ?? '' })
     } else this.#settle?.reject(new Error(`Not the answer that was expected:\n${head}\n\n${body}`))
   }

@@ -9,10 +9,12 @@ async function check(reads: number, stamps: boolean): Promise<Result> {
 }
 
 it('shows no read anything older than what was acknowledged before it', async () => {
-  const { reads, violations, examples, hits, collapsed, writes } = await check(5000, true)
+  const { reads, violations, examples, hits, stale, validated, collapsed, writes } = await check(5000, true)
   expect({ reads, violations, examples }).toEqual({ reads: 5000, violations: 0, examples: [] })
   expect(hits).toBeGreaterThan(1000)
   expect(collapsed).toBeGreaterThan(50)
+  expect(stale).toBeGreaterThan(25)
+  expect(validated).toBeGreaterThan(5)
   expect(writes).toBeGreaterThan(100)
 })
 

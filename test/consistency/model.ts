@@ -4,14 +4,18 @@ import type { AddressInfo } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import express, { type Express } from 'express'
 import type { ParamlessHandler } from '../../src/adapters/express.ts'
-import type { CacheOptions, TagBackend } from '../../src/index.ts'
+import type { CacheOptions, RouteOptions, TagBackend } from '../../src/index.ts'
 import { Connection } from './connection.ts'
 
 /** As much of the library as the check needs, so that it runs on the sources and on the built package. */
 export interface Library {
   memory(): TagBackend<true>
   tagcache(options: Pick<CacheOptions, 'ttl' | 'backend'>): {
-    cached(options?: { tags?: string[] | ((req: { params: Record<string, string> }) => string[]) }): ParamlessHandler
+    cached(
+      options?: Pick<RouteOptions, 'ttl' | 'staleWhileRevalidate' | 'staleIfError'> & {
+        tags?: string[] | ((req: { params: Record<string, string> }) => string[])
+      },
+    ): ParamlessHandler
     invalidates(tags: (req: { params: Record<string, string> }) => string[]): ParamlessHandler
     tag(res: http.ServerResponse, ...tags: string[]): void
   }
@@ -32,7 +36,7 @@ export interface Violation {
   readonly source: Source
 }
 
-type Source = 'hits' | 'collapsed' | 'misses'
+type Source = 'hits' | 'stale' | 'validated' | 'collapsed' | 'misses'
 
 /** What came out. */
 export interface Result extends Record<Source, number> {
@@ -83,7 +87,7 @@ export async function attack(
 ): Promise<Result> {
   const random = generator(seed)
   const connections = Array.from({ length: READERS + WRITERS }, () => new Connection(port))
-  const counts = { reads: 0, hits: 0, collapsed: 0, misses: 0, writes: 0, violations: 0 }
+  const counts = { reads: 0, hits: 0, stale: 0, validated: 0, collapsed: 0, misses: 0, writes: 0, violations: 0 }
   const result: Result = { ...counts, examples: [], seconds: 0 }
   const acknowledged = new Int32Array(ROWS)
   const startedAt = performance.now()
@@ -116,7 +120,7 @@ export async function attack(
   return result
 }
 
-/** Routes that tag their responses in the three ways there are, over rows whose copies are old by the time they are sent. */
+/** Routes that tag their responses in the ways there are, over rows whose copies are old by the time they are sent. */
 function application(library: Library, backend: TagBackend, random: () => number): Express {
   const versions = new Int32Array(ROWS)
   const { cached, invalidates, tag } = library.tagcache({ ttl: 60, backend })
@@ -138,6 +142,14 @@ function application(library: Library, backend: TagBackend, random: () => number
     const rows = copyOf(ALL)
     await delay(random)
     res.json(rows)
+  })
+  // Soon stale, served while a new one is made, validated, and in the place of errors.
+  const brief = { ttl: '4ms', staleWhileRevalidate: '8ms', staleIfError: '1m' }
+  app.get('/brief/:id', cached({ ...brief, tags: (req) => [`row:${req.params.id}`] }), async (req, res) => {
+    const rows = copyOf([Number(req.params.id)])
+    await delay(random)
+    if (random() < 0.1) res.status(503).json([])
+    else res.set('ETag', `"${rows[0]!.version}"`).json(rows)
   })
   app.put(
     '/rows/:id',
@@ -168,7 +180,7 @@ async function readOnce(client: Connection, random: () => number, acknowledged: 
   const path = pathToRead(random)
   const before = acknowledged.slice()
   const { text, cacheStatus } = await client.ask('GET', path)
-  const source = /; hit/.test(cacheStatus) ? 'hits' : /; collapsed/.test(cacheStatus) ? 'collapsed' : 'misses'
+  const source = sourceOf(cacheStatus)
   result.reads += 1
   result[source] += 1
   for (const { id, version } of JSON.parse(text) as { id: number; version: number }[]) {
@@ -177,6 +189,13 @@ async function readOnce(client: Connection, random: () => number, acknowledged: 
     if (result.examples.length < 5 && !result.examples.some((example) => example.path === path))
       result.examples.push({ path, row: id, shown: version, acknowledged: before[id]!, source })
   }
+}
+
+function sourceOf(cacheStatus: string): Source {
+  if (/detail=stale/.test(cacheStatus)) return 'stale'
+  if (/fwd-status=304/.test(cacheStatus)) return 'validated'
+  if (/; hit/.test(cacheStatus)) return 'hits'
+  return /; collapsed/.test(cacheStatus) ? 'collapsed' : 'misses'
 }
 
 async function writeOnce(client: Connection, random: () => number, acknowledged: Int32Array, result: Result) {
@@ -190,7 +209,8 @@ async function writeOnce(client: Connection, random: () => number, acknowledged:
 function pathToRead(random: () => number): string {
   const dice = random()
   if (dice < 0.1) return '/rows'
-  if (dice < 0.4) return `/groups/${Math.floor(random() * (ROWS / GROUP))}`
+  if (dice < 0.35) return `/brief/${anyRow(random)}`
+  if (dice < 0.6) return `/groups/${Math.floor(random() * (ROWS / GROUP))}`
   return `/rows/${anyRow(random)}`
 }
 
