@@ -25,6 +25,13 @@ export interface Target {
   readonly methods?: readonly string[]
 }
 
+/** Path and query as the client has sent them, whatever a layer above has made of them. */
+export function askedUri({ original, path, query }: Target): [path: string, query: string] {
+  if (original === undefined) return [path, query]
+  const at = original.indexOf('?')
+  return at === -1 ? [original, ''] : [original.slice(0, at), original.slice(at + 1)]
+}
+
 /** Calls a function among the options with what it is made for: the request as it was where the option stands. */
 export type Call = (option: (...args: never) => unknown) => unknown
 

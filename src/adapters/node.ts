@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
 import type { Flow } from '../flow/flow.ts'
-import { failed } from '../flow/replace.ts'
+import { failed, mayReplaceError } from '../flow/replace.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
 import { layerOf, serve } from '../node/serve.ts'
@@ -71,7 +71,7 @@ function runGuarded(flow: Flow, res: ServerResponse, next: (error?: unknown) => 
   const run = layerOf(flow, res)?.run
   if (!run?.mayReplaceError) return void next()
   const fall = (error: unknown) => {
-    if (!run.mayReplaceError || run.isOver || res.headersSent) throw error
+    if (!mayReplaceError(flow, run) || res.headersSent) throw error
     failed(flow, run, error)
     res.statusCode = 500
     res.end()

@@ -29,8 +29,10 @@ const NONE: readonly HeaderField[] = []
  */
 export function answerTo(question: Question, response: StoredResponse, now: number, mayDivide = true): Answer {
   const { headers, method } = question
-  if (response.status === 200) {
+  if (response.status === 200 || response.status === 206) {
     if (isConditional(headers) && isNotModified(headers, validatorsOf(response), now)) return without(304)
+  }
+  if (response.status === 200) {
     if (mayDivide && headers.range !== undefined && method === 'GET') return divided(headers, response, now)
   } else if (response.status === 206) {
     return within(headers, response, now)

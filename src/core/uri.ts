@@ -7,9 +7,11 @@ const LONGEST_NAME = 200
 /**
  * The name under which the responses of a URI are purged (RFC 9111, 4.4): `uri/example.com/products/1?page=2`.
  * @param host as keys have it; undefined stands for any
+ * @param query its parts in normal form; undefined stands for any
  */
-export function uriName(host: string | undefined, path: string, query: readonly string[]): string {
-  const name = `uri/${host ?? '*'}${normalisePath(path)}${query.length > 0 ? `?${query.join('&')}` : ''}`
+export function uriName(host: string | undefined, path: string, query: readonly string[] | undefined): string {
+  const search = query === undefined ? '?*' : query.length > 0 ? `?${query.join('&')}` : ''
+  const name = `uri/${host ?? '*'}${normalisePath(path)}${search}`
   if (name.length <= LONGEST_NAME) return name
   return `uri/${createHash('sha256').update(name).digest('base64url')}`
 }
@@ -24,10 +26,10 @@ export function pointedUri(host: string, path: string, reference: string): strin
   return uriNames(host, url.pathname, url.search.slice(1))
 }
 
-/** The names of a URI for whoever purges it: of that host, and of responses that are kept for any host. */
+/** The names of a URI for whoever purges it: its own, and those of responses that are kept for any host, or any query. */
 export function uriNames(host: string, path: string, query: string): string[] {
   const parts = normaliseQuery(query)
-  return [uriName(host, path, parts), uriName(undefined, path, parts)]
+  return [host, undefined].flatMap((one) => [uriName(one, path, parts), uriName(one, path, undefined)])
 }
 
 function parseUrl(text: string, base?: URL): URL | undefined {

@@ -58,12 +58,17 @@ const UNKEPT = {
 function refuseToStore(flow: Flow, run: Run, { status }: ResponseHead, reason: string): Decision {
   // Who waits for the whole gets it, though nobody else does.
   if (run.completion && status === 200) return { ...UNKEPT, cacheStatus: statusOf(flow, run, reason) }
-  // What the handler says now is newer than what is stored, though it is not to be kept.
-  if (run.stored && !run.isSolo && !isFailure(status)) void flow.guard.delete(run.stored.key)
+  supersede(flow, run, status)
   return decline(flow, run, reason)
 }
 
-function jittered(flow: Flow, { route }: Run, terms: Terms): Terms {
+/** What the handler says now is newer than what is stored, though it is not to be kept. */
+export function supersede(flow: Flow, run: Run, status: number): void {
+  if (run.stored && !run.isSolo && !isFailure(status)) void flow.guard.delete(run.stored.key)
+}
+
+/** The terms with a lifetime shortened by chance, where the route says so. */
+export function jittered(flow: Flow, { route }: Run, terms: Terms): Terms {
   if (route.jitter === 0 || terms.lifetime <= 0) return terms
   return { ...terms, lifetime: terms.lifetime * (1 - route.jitter * flow.options.random()) }
 }
@@ -75,9 +80,10 @@ export function decline(flow: Flow, run: Run, reason: string): Decision {
 }
 
 /** Has nobody wait for the run, and for the next ones of its key for a while. */
-export function letGo(flow: Flow, { flight }: Run): void {
+export function letGo(flow: Flow, { flight, isRefresh }: Run): void {
   if (!flight) return
-  flow.flights.ground(flight.key)
+  // A refresh that comes to nothing backs off in a way of its own.
+  if (!isRefresh) flow.flights.ground(flight.key)
   flow.flights.land(flight, () => undefined)
 }
 

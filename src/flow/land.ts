@@ -5,7 +5,7 @@ import { isOutdated } from '../core/tags.ts'
 import type { Trace } from '../core/trace.ts'
 import type { Terms } from '../http/policy.ts'
 import { routeName } from '../visit.ts'
-import { decline, letGo, skipReason } from './decide.ts'
+import { decline, letGo, skipReason, supersede } from './decide.ts'
 import type { Flow } from './flow.ts'
 import type { Decision, Run, Waiting } from './run.ts'
 import { uriTag } from './tags.ts'
@@ -20,13 +20,14 @@ export function land(
 ): MaybePromise<void> {
   if (run.isOver) return
   if (run.isSkipped) {
+    supersede(flow, run, response.status)
     decline(flow, run, skipReason(run))
     return abandon(flow, run, skipReason(run))
   }
   const whole = wholeOf(run, response)
   if (!whole) return abandon(flow, run, 'partial')
   const lodging = flow.lodge(run.parts, run.visit.headers, decision.vary, fieldsOf(whole.headers), run.route)
-  run.tags.add(uriTag(flow, run.visit, lodging.query))
+  run.tags.add(uriTag(flow, run.visit, fieldsOf(whole.headers)))
   const entry = entryOf(flow, run, lodging.key, decision.terms, whole)
   if (decision.keep > 0) return keep(flow, run, entry, decision.keep)
   endRun(flow, run)

@@ -196,6 +196,16 @@ function mayJoin(flow: Flow, flight: Flight<Run, Waiting, Entry>, { stamp }: Wai
   })
 }
 
+// What was stored when the request came may have been purged while it waited.
+function asStillStored(flow: Flow, waiting: Waiting): MaybePromise<Waiting> {
+  const { stored } = waiting
+  if (!stored) return waiting
+  return chain(flow.guard.invalidatedAt(stored.tags), (latest) => {
+    const isValid = latest !== undefined && !isOutdated(stored.stamp, latest)
+    return isValid ? waiting : { ...waiting, stored: undefined, mayReplaceError: false }
+  })
+}
+
 async function wait(
   flow: Flow,
   flight: Flight<Run, Waiting, Entry>,
@@ -204,6 +214,6 @@ async function wait(
   onWait: OnWait,
 ): Promise<Finding> {
   const entry = await flow.flights.wait(flight, waiting, waiting.visit.route.maxWait, onWait)
-  if (!entry) return { kind: 'run', run: startRun(flow, waiting, forward) }
+  if (!entry) return { kind: 'run', run: startRun(flow, await asStillStored(flow, waiting), forward) }
   return collapsed(flow, waiting, entry, forward)
 }

@@ -35,7 +35,7 @@ export function adoptPost(
 ): MaybePromise<void> {
   const hasLifetime = explicitLifetime(fields, sayingsOf(fields, run.route.targetedFields), flow.now()) !== undefined
   const isKnown = collectTags(flow, run, fields) === undefined
-  const latest = flow.guard.invalidatedAt([...run.tags, uriTag(flow, run.visit, run.place.query)])
+  const latest = flow.guard.invalidatedAt([...run.tags, uriTag(flow, run.visit, fields)])
   const isCurrent = typeof latest === 'number' && !isOutdated(run.stamp, latest)
   const purging = purge(flow, purged.tags, purged.uris)
   const stamp = flow.guard.clock()

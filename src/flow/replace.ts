@@ -1,11 +1,11 @@
-import { ageOf, type Entry, fieldsOf, fieldValue, type HeaderField } from '../core/entry.ts'
+import { ageOf, type Entry, fieldsOf, fieldValue, freshFor, type HeaderField } from '../core/entry.ts'
 import type { MaybePromise } from '../core/maybe.ts'
 import { renewedResponse } from '../core/renewal.ts'
 import { formatDate } from '../http/date.ts'
 import type { Fields } from '../http/fields.ts'
 import { isFailure, type ResponseHead } from '../http/policy.ts'
 import { routeName } from '../visit.ts'
-import { judgeRun, skipReason } from './decide.ts'
+import { jittered, judgeRun, skipReason } from './decide.ts'
 import type { Flow } from './flow.ts'
 import { abandon, endRun, entryOf, keep, recordRun, serveWaiters } from './land.ts'
 import type { Run, Substitution } from './run.ts'
@@ -21,21 +21,28 @@ export interface Below {
 }
 
 /** Whether the client gets something stored instead of an answer with that status. */
-export function maySubstitute(run: Run, status: number): boolean {
+export function maySubstitute(flow: Flow, run: Run, status: number): boolean {
   if (!run.stored || run.isOver || run.completion) return false
-  return (status === 304 && validatorsOf(run.stored) !== undefined) || (run.mayReplaceError && isFailure(status))
+  return (status === 304 && validatorsOf(run.stored) !== undefined) || (isFailure(status) && mayReplaceError(flow, run))
+}
+
+/** Whether what is stored may take the place of an error: still, for the window may have ended while the handler ran. */
+export function mayReplaceError(flow: Flow, { stored, ...run }: Run): boolean {
+  return (
+    run.mayReplaceError && !run.isOver && stored !== undefined && -freshFor(stored, flow.now()) <= stored.staleIfError
+  )
 }
 
 /** What the client gets instead of the handler's answer: nothing else, or what is stored. */
 export function substitute(flow: Flow, run: Run, status: number, below: Below): Substitution | undefined {
-  if (!run.stored || !maySubstitute(run, status)) return undefined
+  if (!run.stored || !maySubstitute(flow, run, status)) return undefined
   return status === 304 ? renewal(flow, run, run.stored, below) : replacement(flow, run, status)
 }
 
 /** What is stored, in the place of an error (RFC 5861, 4); undefined where it must not take it. */
 export function replacement(flow: Flow, run: Run, status: number | undefined): Substitution | undefined {
   const { stored: entry, forward } = run
-  if (!entry || !run.mayReplaceError || run.isOver) return undefined
+  if (!entry || !mayReplaceError(flow, run)) return undefined
   const now = flow.now()
   const forwardStatus = status === undefined ? {} : { forwardStatus: status }
   const cacheStatus = flow.status({ hit: false, forward, ...forwardStatus, detail: 'stale-if-error' })
@@ -52,7 +59,7 @@ function renewal(flow: Flow, run: Run, stored: Entry, below: Below): Substitutio
   const judged = judgeRun(flow, run, { status: response.status, fields, ...below.outerSayings })
   const reason = run.isSkipped ? skipReason(run) : judged.storable ? collectTags(flow, run, fields) : judged.reason
   const isKept = judged.storable && reason === undefined
-  const terms = isKept ? judged.terms : { ...stored, lifetime: 0, initialAge: 0 }
+  const terms = isKept ? jittered(flow, run, judged.terms) : { ...stored, lifetime: 0, initialAge: 0 }
   const entry = entryOf(flow, run, stored.key, terms, response)
   const told = isKept ? { stored: true } : { detail: reason ?? 'skip' }
   const cacheStatus = flow.status({ hit: false, forward: run.forward, forwardStatus: 304, ...told })

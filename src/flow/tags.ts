@@ -1,10 +1,11 @@
+import { normaliseQuery } from '../core/key.ts'
 import { namesCarried, type TagList } from '../core/tags.ts'
 import { uriName } from '../core/uri.ts'
 import { parseGroups } from '../http/cache-groups.ts'
 import { combined, type Fields } from '../http/fields.ts'
 import { formatTags, TAG_FIELDS } from '../http/tag-fields.ts'
 import type { ResolvedRoute } from '../options/route.ts'
-import { type Call, routeName, type Visit } from '../visit.ts'
+import { askedUri, type Call, routeName, type Visit } from '../visit.ts'
 import type { Flow } from './flow.ts'
 import type { Run, Tagging } from './run.ts'
 
@@ -22,6 +23,7 @@ export function refine(flow: Flow, run: Run, route: ResolvedRoute, call: Call): 
 
 /** Takes down the tags that can be told before the handler runs, for those who come meanwhile. */
 export function expectTags(flow: Flow, run: Run): void {
+  run.expectedTags.add(uriTag(flow, run.visit))
   try {
     for (const name of askTags(flow, run)) run.expectedTags.add(name)
   } catch {
@@ -49,10 +51,16 @@ export function collectTags(flow: Flow, run: Run, fields: Fields): string | unde
   }
 }
 
-/** What an entry carries so that its URI can be purged (RFC 9111, 4.4). `query` has the parts that count. */
-export function uriTag(flow: Flow, { target, route }: Visit, query: readonly string[]): string {
-  const path = target.original === undefined ? target.path : target.original.split('?', 1)[0]!
-  return flow.backendName(uriName(route.host === true ? target.host : undefined, path, query))
+/**
+ * What an entry carries so that its URI can be purged (RFC 9111, 4.4).
+ * @param response its fields, where they are known
+ */
+export function uriTag(flow: Flow, { target, route }: Visit, response: Fields = {}): string {
+  const [path, query] = askedUri(target)
+  // What answers for several queries is purged by a write to any of them.
+  const isForOne = route.query === true && route.key === undefined && response['no-vary-search'] === undefined
+  const host = route.host === true ? target.host : undefined
+  return flow.backendName(uriName(host, path, isForOne ? normaliseQuery(query) : undefined))
 }
 
 /** How clients are told the tags of a response, where its route says so. */

@@ -24,8 +24,12 @@ export function usable(found: Lookup, place: Place, visit: Visit, now: number): 
   if (!entry || !isValid(found, place.key) || !mayShare(visit, entry)) return undefined
   // Parts of the query are left out only where the response itself says that they do not count.
   if (place.variance && !agrees(place.variance.text, entry)) return undefined
-  if (entry.response.status === 206 && !rangeWithin(entry.response, visit.headers, now)) return undefined
+  if (entry.response.status === 206 && !isWithin(entry, visit, now)) return undefined
   return entry
+}
+
+function isWithin({ response }: Entry, { method, headers }: Visit, now: number): boolean {
+  return method === 'GET' && rangeWithin(response, headers, now) !== undefined
 }
 
 /** A stored part that is the beginning of what is asked for as a whole, where the rest can be made in the background. */

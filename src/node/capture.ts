@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import etag from 'etag'
 import { type Answer, answerTo } from '../core/answer.ts'
 import type { HeaderField, StoredResponse } from '../core/entry.ts'
-import { decide, decline } from '../flow/decide.ts'
+import { decide, decline, supersede } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land, release } from '../flow/land.ts'
 import { maySubstitute, settle, substitute } from '../flow/replace.ts'
@@ -138,10 +138,15 @@ class Recorder implements Recording {
   }
 
   #decide(head: Head, { fields, outerSayings }: InnerFields): Decision {
-    if (this.#isTooLarge) return decline(this.#flow, this.#run, 'too-large')
+    if (this.#isTooLarge) {
+      supersede(this.#flow, this.#run, head.status)
+      return decline(this.#flow, this.#run, 'too-large')
+    }
     const decision = decide(this.#flow, this.#run, { status: head.status, fields, ...outerSayings })
     const isTooLarge = Number(firstLine(head.fields, 'content-length')) > this.#run.route.maxBodySize
-    return decision.store && isTooLarge ? decline(this.#flow, this.#run, 'too-large') : decision
+    if (!decision.store || !isTooLarge) return decision
+    supersede(this.#flow, this.#run, head.status)
+    return decline(this.#flow, this.#run, 'too-large')
   }
 
   #changeHead(head: Head): HeadChange {
@@ -189,7 +194,7 @@ class Recorder implements Recording {
       this.#isEnding = true
       const isCut = res.destroyed || res.socket?.destroyed === true
       // Node would take the length of what the handler writes for that of what the client gets.
-      const isReplaced = !res.headersSent && maySubstitute(this.#run, res.statusCode)
+      const isReplaced = !res.headersSent && maySubstitute(this.#flow, this.#run, res.statusCode)
       if (isReplaced && !isCut) this.#beginHead()
       if (typeof args[0] !== 'function') this.#recordLast(args[0], args[1])
       this.#finish(original, args)
@@ -248,6 +253,7 @@ class Recorder implements Recording {
       return
     }
     this.#isTooLarge = true
+    if (this.#head) supersede(this.#flow, this.#run, this.#head.status)
     decline(this.#flow, this.#run, 'too-large')
     this.#giveUp('too-large')
   }

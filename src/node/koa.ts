@@ -2,7 +2,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import { pipeline, Readable, Transform } from 'node:stream'
 import { type Answer, answerTo } from '../core/answer.ts'
 import { type Entry, fieldValue, type StoredResponse } from '../core/entry.ts'
-import { decide, decline, statusOf } from '../flow/decide.ts'
+import { decide, decline, statusOf, supersede } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land } from '../flow/land.ts'
 import { failed, replacement, settle, substitute } from '../flow/replace.ts'
@@ -27,6 +27,7 @@ export interface KoaLike {
   message: string
   body: unknown
   respond?: boolean | undefined
+  compress?: unknown
   readonly app?: { emit(event: 'error', error: unknown, ctx: unknown): unknown }
 }
 
@@ -42,6 +43,8 @@ export function replayKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): void 
   if (answer.status === response.status && response.statusMessage !== '') ctx.message = response.statusMessage
   // Layers above may change the body: they get their own.
   if (answer.status !== 304 && answer.status !== 204) ctx.body = bodyFor(answer, response)
+  // A part must not be encoded as if it were the whole; koa-compress keeps to this.
+  if (answer.status === 206) ctx.compress = false
   const hasType = !answer.isBodiless && fieldValue(response.headers, 'content-type') !== undefined
   if (!hasType) ctx.res.removeHeader('Content-Type')
   setStoredFields(ctx.res, entry, answer, told)
@@ -172,7 +175,9 @@ class ContextRecorder {
     if (!decision.store) return decision
     if (body === undefined) return decline(this.#flow, this.#run, 'body')
     const length = Buffer.isBuffer(body) ? body.byteLength : Number(firstLine(fields, 'content-length'))
-    return length > this.#run.route.maxBodySize ? decline(this.#flow, this.#run, 'too-large') : decision
+    if (!(length > this.#run.route.maxBodySize)) return decision
+    supersede(this.#flow, this.#run, this.#status)
+    return decline(this.#flow, this.#run, 'too-large')
   }
 
   #land(decision: Storing, body: Buffer): void {
@@ -223,7 +228,10 @@ class ContextRecorder {
       this.#run.route.maxBodySize,
       (body) => this.#land(decision, body),
       (reason) => {
-        if (reason === 'too-large') decline(this.#flow, this.#run, reason)
+        if (reason === 'too-large') {
+          supersede(this.#flow, this.#run, this.#status)
+          decline(this.#flow, this.#run, reason)
+        }
         abandon(this.#flow, this.#run, reason)
       },
     )

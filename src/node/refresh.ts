@@ -6,7 +6,7 @@ import { abandon } from '../flow/land.ts'
 import { resume } from '../flow/look.ts'
 import type { Finding, Run } from '../flow/run.ts'
 import { validatorsOf } from '../flow/usable.ts'
-import type { Visit } from '../visit.ts'
+import { askedUri, type Visit } from '../visit.ts'
 
 /** Hands a request to the application, as its server does. */
 export type Dispatch = (req: IncomingMessage, res: ServerResponse) => unknown
@@ -104,13 +104,14 @@ const OWN = [
   'content-length',
 ]
 
-function requestAgain(req: IncomingMessage & { originalUrl?: string }, run: Run): IncomingMessage {
+function requestAgain(req: IncomingMessage, run: Run): IncomingMessage {
+  const [path, query] = askedUri(run.visit.target)
   const again = new IncomingMessage(socketLike(req.socket) as Socket)
   const headers = { ...run.visit.headers } as IncomingMessage['headers']
   for (const name of OWN) delete headers[name]
   Object.assign(headers, rangeOf(run))
   again.method = 'GET'
-  again.url = req.originalUrl ?? req.url ?? '/'
+  again.url = query === '' ? path : `${path}?${query}`
   again.headers = headers
   again.rawHeaders = Object.entries(headers).flatMap(([name, value]) =>
     [value ?? []].flat().flatMap((line) => [name, String(line)]),
@@ -167,19 +168,13 @@ function responseToNobody(req: IncomingMessage, closed: () => void): ServerRespo
   const socket = req.socket
   res.assignSocket(socket)
   res.shouldKeepAlive = false
-  let isClosed = false
-  const close = () => {
-    if (isClosed) return
-    isClosed = true
-    res.emit('close')
-    closed()
-  }
-  res.on('finish', () => {
+  res.once('close', closed)
+  res.once('finish', () => {
     if (!req.readableEnded) req.resume()
+    // A response that still has its socket is told of its end by that.
     res.detachSocket(socket)
     socket.destroy()
-    process.nextTick(close)
+    process.nextTick(() => res.emit('close'))
   })
-  socket.on('close', () => process.nextTick(close))
   return res
 }

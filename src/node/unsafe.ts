@@ -4,7 +4,7 @@ import { pointedUri, uriNames } from '../core/uri.ts'
 import type { Flow } from '../flow/flow.ts'
 import { parseGroups } from '../http/cache-groups.ts'
 import { combined, type Fields, firstLine } from '../http/fields.ts'
-import type { Target } from '../visit.ts'
+import { askedUri, type Target } from '../visit.ts'
 
 // The methods that are registered as safe; of all others it is not known (RFC 9111, 4.4).
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'REPORT', 'SEARCH', 'QUERY'])
@@ -42,7 +42,7 @@ export function impliedPurge(
 
 function impliedBy(target: Target, fields: Fields): Implied {
   const { host } = target
-  const [path = '/', query = ''] = splitUrl(target)
+  const [path, query] = askedUri(target)
   const pointed = ['location', 'content-location'].flatMap((name) => {
     const reference = firstLine(fields, name)
     return reference === undefined ? [] : pointedUri(host, path, reference)
@@ -54,16 +54,9 @@ function impliedBy(target: Target, fields: Fields): Implied {
   }
 }
 
-// What the client has asked for, whatever a layer above has made of it.
-function splitUrl({ original, path, query }: Target): string[] {
-  if (original === undefined) return [path, query]
-  const at = original.indexOf('?')
-  return at === -1 ? [original, ''] : [original.slice(0, at), original.slice(at + 1)]
-}
-
 /** Whether the answer to a POST says that it is what a GET of the same URI gives (RFC 9110, 9.3.3). */
 export function isOfOwnUri(target: Target, fields: Fields): boolean {
-  const [path = '/', query = ''] = splitUrl(target)
+  const [path, query] = askedUri(target)
   const reference = firstLine(fields, 'content-location')
   const [own] = uriNames(target.host, path, query)
   return reference !== undefined && pointedUri(target.host, path, reference).includes(own ?? '')

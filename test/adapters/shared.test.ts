@@ -8,7 +8,11 @@ import { keys } from './shared/keys.ts'
 import { layers } from './shared/layers.ts'
 import { options } from './shared/options.ts'
 import { purge } from './shared/purge.ts'
+import { ranges } from './shared/ranges.ts'
+import { earlyRefresh, jitter, staleIfError, staleWhileRevalidate } from './shared/stale.ts'
 import { tags } from './shared/tags.ts'
+import { unsafe } from './shared/unsafe.ts'
+import { validation } from './shared/validation.ts'
 import { validators } from './shared/validators.ts'
 import { vary } from './shared/vary.ts'
 
@@ -16,6 +20,11 @@ describe.each(STACKS)('$name', (stack) => {
   describe('hits and misses', () => hits(stack))
   describe('tags', () => tags(stack))
   describe('validators', () => validators(stack))
+  describe('validation', () => validation(stack))
+  describe('stale-while-revalidate', () => staleWhileRevalidate(stack))
+  describe('stale-if-error', () => staleIfError(stack))
+  describe('early refresh', () => earlyRefresh(stack))
+  describe('jitter', () => jitter(stack))
   describe('Cache-Status', () => cacheStatus(stack))
   describe('credentials', () => credentials(stack))
   describe('Vary', () => vary(stack))
@@ -24,4 +33,6 @@ describe.each(STACKS)('$name', (stack) => {
   describe('layers of cached()', () => layers(stack))
   describe('invalidates()', () => purge(stack))
   describe('coalescing', () => flights(stack))
+  describe('ranges', () => ranges(stack))
+  describe('unsafe methods', () => unsafe(stack))
 })
