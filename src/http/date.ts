@@ -17,17 +17,19 @@ export function parseDate(value: string | undefined, now: number): number | unde
   const imf = IMF_FIXDATE.exec(value)
   if (imf) return utc(Number(imf[3]), imf[2]!, imf[1]!, imf.slice(4, 7))
   const rfc850 = RFC_850.exec(value)
-  if (rfc850) return utc(fullYear(Number(rfc850[3]), now), rfc850[2]!, rfc850[1]!, rfc850.slice(4, 7))
+  if (rfc850) return recent(Number(rfc850[3]), now, (year) => utc(year, rfc850[2]!, rfc850[1]!, rfc850.slice(4, 7)))
   const asctime = ASCTIME.exec(value)
   if (asctime) return utc(Number(asctime[6]), asctime[1]!, asctime[2]!, asctime.slice(3, 6))
   return undefined
 }
 
-// A year that seems more than 50 years ahead is the last one past with those digits (RFC 9110, 5.6.7).
-function fullYear(digits: number, now: number): number {
+// A date that seems more than 50 years ahead is the last one past with those digits (RFC 9110, 5.6.7).
+function recent(digits: number, now: number, timeIn: (year: number) => number | undefined): number | undefined {
   const current = new Date(now).getUTCFullYear()
   const year = current - (current % 100) + digits
-  return year > current + 50 ? year - 100 : year
+  const time = timeIn(year)
+  const limit = new Date(now).setUTCFullYear(current + 50)
+  return time !== undefined && time > limit ? timeIn(year - 100) : time
 }
 
 function utc(year: number, monthName: string, dayText: string, time: readonly string[]): number | undefined {

@@ -38,6 +38,11 @@ export function explicitLifetime(fields: Fields, { control, isTargeted }: Saying
 
 // The statuses that RFC 9110, 15.1 calls heuristically cacheable.
 const HEURISTIC_STATUSES = new Set([200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501])
+/** Whether a response of that status may be stored although it gives no lifetime (RFC 9111, 3). */
+export function isHeuristicallyCacheable(status: number): boolean {
+  return HEURISTIC_STATUSES.has(status)
+}
+
 const HEURISTIC_SHARE = 0.1
 const LONGEST_HEURISTIC = 24 * 60 * 60 * 1000
 

@@ -1,6 +1,13 @@
 import { type Directives, directiveSeconds, parseCacheControl } from './cache-control.ts'
 import { combined, type Fields, firstLine, listMembers } from './fields.ts'
-import { explicitLifetime, heuristicLifetime, initialAge, type Lifetime, sayingsOf } from './freshness.ts'
+import {
+  explicitLifetime,
+  heuristicLifetime,
+  initialAge,
+  isHeuristicallyCacheable,
+  type Lifetime,
+  sayingsOf,
+} from './freshness.ts'
 import { parseContentRange } from './ranges.ts'
 import { mergeNames, varyNames } from './vary.ts'
 
@@ -92,7 +99,8 @@ export function judgeStorage(head: ResponseHead, policy: StoragePolicy, now: num
   const explicit = explicitLifetime(fields, sayings, now)
   const heuristic = policy.heuristic && !explicit ? heuristicLifetime(status, fields, sayings, now) : undefined
   const isListed = policy.statuses.has(status === 206 ? 200 : status)
-  if (!isListed && !explicit && !policy.ownTtl && !heuristic) return { storable: false, reason: 'status' }
+  const isAllowed = isListed || policy.ownTtl || heuristic !== undefined || mayBeStored(head, sayings.control, explicit)
+  if (!isAllowed) return { storable: false, reason: 'status' }
   // The route's lifetime is for its usual answers: an error that gives its own lives no longer than it says.
   const given = policy.ownTtl ?? (isListed ? policy.routeTtl : undefined)
   const age = initialAge(fields, now)
@@ -104,7 +112,7 @@ export function judgeStorage(head: ResponseHead, policy: StoragePolicy, now: num
     lifetime,
     initialAge: age,
   })
-  const keep = Math.max(0, lifetime) + staleUse(fields, terms, policy)
+  const keep = usefulFor(fields, terms, policy)
   return keep > 0 ? { storable: true, terms, keep, vary } : { storable: false, reason: 'expired' }
 }
 
@@ -132,10 +140,19 @@ function termsOf(
   }
 }
 
-// How long a stale response is of use: served, or to be validated with what the handler gave for that.
-function staleUse(fields: Fields, terms: Terms, { keepStale }: StoragePolicy): number {
+// What the response itself says that lets a status be stored that is not listed (RFC 9111, 3); no-cache alone does so for the usual ones.
+function mayBeStored({ status, fields }: ResponseHead, control: Directives, explicit: Lifetime | undefined): boolean {
+  if (explicit?.source !== 'no-cache') return explicit !== undefined
+  if (isHeuristicallyCacheable(status) || fields.expires !== undefined) return true
+  return ['public', 'max-age', 's-maxage'].some((name) => control.has(name))
+}
+
+// How long a response is of use: fresh, served stale, or to be validated with what the handler gave for that.
+function usefulFor(fields: Fields, terms: Terms, { keepStale }: StoragePolicy): number {
+  const { lifetime, staleWhileRevalidate, staleIfError } = terms
   const hasValidator = fields.etag !== undefined || fields['last-modified'] !== undefined
-  return Math.max(terms.staleWhileRevalidate, terms.staleIfError, hasValidator ? keepStale : 0)
+  const served = lifetime + Math.max(staleWhileRevalidate, staleIfError)
+  return hasValidator ? Math.max(served, Math.max(0, lifetime) + keepStale) : served
 }
 
 // RFC 9111, 3.5.
@@ -165,7 +182,7 @@ function forbidden(
   const outer = parseCacheControl(outerCacheControl)
   if (status === 206 && !(storePartial && parseContentRange(combined(fields, 'content-range')))) return 'partial'
   if (status === 304) return 'not-modified'
-  if (status < 200 || status > 599) return 'status'
+  if (status < 200 || status > 599 || NEVER_STORED.has(status)) return 'status'
   const mustUnderstand = control.has('must-understand')
   if (mustUnderstand && !UNDERSTOOD_STATUSES.has(status)) return 'status'
   if ((control.has('no-store') && !mustUnderstand) || outer.has('no-store')) return 'no-store'
@@ -177,6 +194,9 @@ function forbidden(
   if (listMembers(combined(fields, 'connection')?.toLowerCase()).includes('upgrade')) return 'connection'
   return undefined
 }
+
+// RFC 6585, 3 to 6.
+const NEVER_STORED = new Set([428, 429, 431, 511])
 
 // RFC 9110, 15: those whose rules for caches are kept here (RFC 9111, 5.2.2.3).
 const UNDERSTOOD_STATUSES = new Set([

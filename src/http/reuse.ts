@@ -58,7 +58,7 @@ export function judgeReuse(
 function refuses(wishes: Wishes, freshFor: number, age: number): boolean {
   if (wishes.has('no-cache')) return true
   const maxAge = directiveSeconds(wishes, 'max-age')
-  if (maxAge !== undefined && age > maxAge * 1000 && !(freshFor <= 0 && wishes.has('max-stale'))) return true
+  if (maxAge !== undefined && age > maxAge * 1000) return true
   const minFresh = directiveSeconds(wishes, 'min-fresh')
   return minFresh !== undefined && freshFor < minFresh * 1000
 }
