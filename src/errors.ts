@@ -31,7 +31,7 @@ export class TagcacheError extends Error {
 
 const WARNINGS = {
   TAGCACHE_UNSAFE_ROUTE:
-    'cached() stands on a route that answers none of the methods it caches, so it never does anything there. Move it to the GET route, or list the method in `methods` together with a `key`.',
+    'cached() stands on a route that answers none of the methods it caches, so it stores nothing there. Move it to the GET route, or list the method in `methods` together with a `key`.',
   TAGCACHE_INVALIDATES_TOO_LATE:
     'invalidates() was reached after the response had begun, so the purge came after its first byte. Put it before the handler.',
   TAGCACHE_INVALIDATES_NOTHING:

@@ -63,6 +63,11 @@ export function uriTag(flow: Flow, { target, route }: Visit, response: Fields = 
   return flow.backendName(uriName(host, path, isForOne ? normaliseQuery(query) : undefined))
 }
 
+/** The fields that no response of the route has, whether it is stored or not. */
+export function withheldFields({ tagField }: ResolvedRoute): readonly string[] {
+  return tagField === false ? TAG_FIELDS : []
+}
+
 /** How clients are told the tags of a response, where its route says so. */
 export function taggingOf(flow: Flow, { tagField }: ResolvedRoute, tags: Iterable<string>): Tagging | undefined {
   if (tagField === undefined) return undefined

@@ -7,7 +7,7 @@ import type { Flow } from '../flow/flow.ts'
 import { abandon, land, release } from '../flow/land.ts'
 import { maySubstitute, settle, substitute } from '../flow/replace.ts'
 import type { Decision, Run, Substitution } from '../flow/run.ts'
-import { taggingOf } from '../flow/tags.ts'
+import { taggingOf, withheldFields } from '../flow/tags.ts'
 import { formatDate } from '../http/date.ts'
 import { type Fields, firstLine } from '../http/fields.ts'
 import { speaksOfCaching, storableField } from '../http/policy.ts'
@@ -160,7 +160,7 @@ class Recorder implements Recording {
     }
     const tagging = this.#decision?.store ? taggingOf(this.#flow, this.#run.route, this.#run.tags) : undefined
     if (tagging) set.push(...tagging.set)
-    const remove = tagging?.remove ?? []
+    const remove = tagging?.remove ?? withheldFields(this.#run.route)
     const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
     const { client } = this.#conditions
     if (head.status !== 200 || !client || !isNotModified(client, fields, this.#flow.now())) return { set, remove }

@@ -7,7 +7,7 @@ import type { Flow } from '../flow/flow.ts'
 import { abandon, land } from '../flow/land.ts'
 import { failed, replacement, settle, substitute } from '../flow/replace.ts'
 import type { Decision, Run, Substitution } from '../flow/run.ts'
-import { taggingOf } from '../flow/tags.ts'
+import { taggingOf, withheldFields } from '../flow/tags.ts'
 import { formatDate } from '../http/date.ts'
 import { combined, type Fields, firstLine } from '../http/fields.ts'
 import { isNotModified } from '../http/validators.ts'
@@ -149,6 +149,7 @@ class ContextRecorder {
     const body = bodyOf(this.#ctx.body)
     const decision = this.#decide(body)
     tell(this.#ctx.res, decision.cacheStatus)
+    for (const name of withheldFields(this.#run.route)) this.#ctx.res.removeHeader(name)
     if (!decision.store || body === undefined) {
       abandon(this.#flow, this.#run, decision.store ? 'body' : decision.reason)
     } else if (Buffer.isBuffer(body)) {

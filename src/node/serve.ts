@@ -6,7 +6,7 @@ import { look } from '../flow/look.ts'
 import { adoptPost, startPost } from '../flow/post.ts'
 import { purge } from '../flow/purge.ts'
 import type { Finding, Run } from '../flow/run.ts'
-import { refine } from '../flow/tags.ts'
+import { refine, withheldFields } from '../flow/tags.ts'
 import { type ResolvedRoute, type RouteOptions, shareKey } from '../options/route.ts'
 import type { Call, Target, Visit } from '../visit.ts'
 import { capture, type Recording } from './capture.ts'
@@ -185,7 +185,8 @@ export function announce(
   interceptHead(res, {
     change: ({ fields }) => {
       leaveRecord()
-      return layer.isSilent ? undefined : { set: [['Cache-Status', afterOthers(fields, cacheStatus)]], remove: [] }
+      if (layer.isSilent) return undefined
+      return { set: [['Cache-Status', afterOthers(fields, cacheStatus)]], remove: withheldFields(route) }
     },
   })
   return undefined

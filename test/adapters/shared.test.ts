@@ -3,6 +3,7 @@ import { STACKS } from '../support/stacks.ts'
 import { cacheStatus } from './shared/cache-status.ts'
 import { credentials } from './shared/credentials.ts'
 import { flights } from './shared/flights.ts'
+import { groups } from './shared/groups.ts'
 import { hits } from './shared/hits.ts'
 import { keys } from './shared/keys.ts'
 import { layers } from './shared/layers.ts'
@@ -35,4 +36,5 @@ describe.each(STACKS)('$name', (stack) => {
   describe('coalescing', () => flights(stack))
   describe('ranges', () => ranges(stack))
   describe('unsafe methods', () => unsafe(stack))
+  describe('groups', () => groups(stack))
 })
