@@ -11,8 +11,6 @@ export interface Place {
   /** The key without what responses vary on. */
   readonly primary: string
   readonly key: string
-  /** The parts of the query that count. */
-  readonly query: readonly string[]
   /** What leaves the other parts out; undefined where all count. */
   readonly variance: SearchVariance | undefined
 }
@@ -90,7 +88,7 @@ export class Variants {
     const primary = encodeKey(reduced)
     const memory = this.#memories.get(primary)
     const key = memory ? variantKey(reduced, memory, headers, forms) : primary
-    return { primary, key, query, variance: reduced === parts ? undefined : variance }
+    return { primary, key, variance: reduced === parts ? undefined : variance }
   }
 
   #varianceOf(parts: KeyParts): SearchVariance | undefined {
