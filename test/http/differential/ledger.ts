@@ -160,6 +160,8 @@ function mayBeEstimated({ heuristic, response: { status, control, modified } }: 
   return heuristic && modified?.time !== undefined && (isHeuristicStatus(status) || has(control, 'public'))
 }
 
+const saysLifetime = (given: Case) => hasLifetime(given) || has(given.response.control, 'no-cache')
+const isEstimated = (given: Case) => !saysLifetime(given) && mayBeEstimated(given)
 const dateOf = ({ storedAt, response: { date } }: Case) => date?.time ?? storedAt
 const LONGEST_BASE = 10 * 24 * 3_600_000
 
@@ -168,14 +170,6 @@ function apparentAge({ storedAt, response: { date } }: Case): number {
 }
 
 // ——— Revising ———
-
-function staleUse({ control }: Answered): number {
-  return Math.max(...['stale-while-revalidate', 'stale-if-error'].map((name) => secondsOf(control, name) ?? 0)) * 1000
-}
-
-function isBornStale(given: Case): boolean {
-  return standings(given, [given.storedAt])[0]!.left < 0
-}
 
 function isAtEndOfStaleIfError(given: Case, { matches, outcome, left }: Answer): boolean {
   const seconds = secondsOf(given.response.control, 'stale-if-error') ?? 0
@@ -221,21 +215,6 @@ export const LEDGER: readonly LedgerEntry[] = [
         ...control,
         members: control.members.filter((member) => find(control, member.name) === member),
       })),
-  },
-  {
-    name: 'FAULT: a quoted string that is not closed, or goes on behind its end',
-    clause: '4.2.1; RFC 9110, 5.6.4',
-    right: 'both',
-    why: 'An argument that is neither token nor quoted string is invalid, and better taken as stale. Theirs reads its digits; ours cuts the last one off ("600 is 60), or reads "60"0 as 60.',
-    recognises: someMember((member) => isNumber(member) && mangled(member) !== undefined),
-    retell: (given) =>
-      controllingAll(
-        given,
-        eachMember((member) => {
-          const digits = isNumber(member) ? mangled(member) : undefined
-          return digits === undefined ? member : { ...member, argument: `=${digits}`, seconds: Number(digits) }
-        }),
-      ),
   },
   {
     name: 'an argument that is no number of seconds',
@@ -290,15 +269,6 @@ export const LEDGER: readonly LedgerEntry[] = [
         given,
         eachMember((member) => (FLAGS.includes(member.name) ? directive(member.name) : member)),
       ),
-  },
-  {
-    name: 'FAULT: two digits of a year that is fifty years ahead',
-    clause: 'RFC 9110, 5.6.7',
-    right: 'theirs',
-    why: 'A date that seems to be more than fifty years ahead is one of the past. Ours counts years, so it takes the end of the fiftieth for the future.',
-    recognises: (given) => someStamp(given, (stamp) => isHalfCentury(given, stamp)),
-    retell: (given) =>
-      withStamps(given, (stamp) => (isHalfCentury(given, stamp) ? imf(aCenturyLater(stamp.time!)) : stamp)),
   },
   {
     name: 'dates that have none of the three forms',
@@ -424,31 +394,12 @@ export const LEDGER: readonly LedgerEntry[] = [
 
   // ——— Whether it is stored ———
   {
-    name: 'FAULT: statuses that must not be stored',
-    clause: 'RFC 6585, 3 to 6',
-    right: 'theirs',
-    why: 'Responses with 428, 429, 431 and 511 must not be stored by a cache. Ours stores them where they give a lifetime.',
-    recognises: ({ response }) => isNeverStored(response.status),
-    retell: (given) => answering(given, { status: 302 }),
-  },
-  {
     name: 'final statuses that are not heuristically cacheable',
     clause: '3',
     right: 'ours',
     why: 'Any final status may be stored with a lifetime of its own, understood or not; theirs knows 302, 303 and 307 alone.',
     recognises: ({ response: { status } }) => isFinal(status) && !isKnownToPeer(status) && !isNeverStored(status),
     retell: (given) => answering(given, { status: 302 }),
-  },
-  {
-    name: 'FAULT: no-cache with a status that is not heuristically cacheable',
-    clause: '3',
-    right: 'theirs',
-    why: 'no-cache is none of the things that allow storing such a status (public, max-age, s-maxage, Expires). Ours takes it for a lifetime of 0, and keeps the response to be validated.',
-    recognises: (given) => {
-      const { status, control } = given.response
-      return !isHeuristicStatus(status) && has(control, 'no-cache') && !has(control, 'public') && !hasLifetime(given)
-    },
-    retell: (given) => (isKnownToPeer(given.response.status) ? answering(given, { status: 200 }) : given),
   },
   {
     name: 'Set-Cookie',
@@ -471,7 +422,7 @@ export const LEDGER: readonly LedgerEntry[] = [
     clause: '3, 4.2.2',
     right: 'both',
     why: 'Storing is never demanded, and neither is estimating a lifetime. Ours stores nothing that says nothing of its lifetime, not for validation and not to be served stale either.',
-    recognises: (given) => !hasLifetime(given) && !has(given.response.control, 'no-cache') && !mayBeEstimated(given),
+    recognises: (given) => !saysLifetime(given) && !mayBeEstimated(given),
     retell: refused,
   },
 
@@ -489,8 +440,7 @@ export const LEDGER: readonly LedgerEntry[] = [
     clause: '4.2.2',
     right: 'both',
     why: 'The RFC sets no limit, and has a share of the time since Last-Modified as an example; ours takes a tenth, but a day at the most.',
-    recognises: (given) =>
-      !hasLifetime(given) && mayBeEstimated(given) && dateOf(given) - given.response.modified!.time! > LONGEST_BASE,
+    recognises: (given) => isEstimated(given) && dateOf(given) - given.response.modified!.time! > LONGEST_BASE,
     retell: (given) => {
       const time = dateOf(given) - LONGEST_BASE
       return answering(given, { modified: { form: 'iso', text: new Date(time).toISOString(), time } })
@@ -536,32 +486,19 @@ export const LEDGER: readonly LedgerEntry[] = [
     },
   },
   {
-    name: 'FAULT: max-age beside max-stale',
-    clause: '5.2.1.1',
-    right: 'theirs',
-    why: 'max-stale lets a response be stale, not older than max-age asks for. Ours refuses a fresh response that is too old and serves the same one when it is stale, and older still.',
-    recognises: (given) => given.later.some(({ control }) => has(control, 'max-age') && has(control, 'max-stale')),
-    retell: (given) => {
-      const stands = standingsLater(given)
-      return askingLater(given, ({ control }, index) => ({
-        control: control && has(control, 'max-stale') && stands[index]!.isStale ? without('max-age')(control) : control,
-      }))
-    },
-  },
-  {
     name: 'max-stale to the very second',
     clause: '5.2.1.2',
     right: 'ours',
     why: 'A response may have exceeded its lifetime by no more than that, so by just that; theirs wants less.',
     recognises: (given) => given.later.some(({ control }) => secondsAllowed(control) !== undefined),
-    // Its comparison takes any number, and times lie an eighth of a second apart.
+    // Its comparison takes any number, and two times here that differ do so by a hundredth of a second at least.
     retell: (given) =>
       askingLater(given, ({ control }) => ({
         control:
           control &&
           eachMember((member) => {
             const seconds = member.name === 'max-stale' ? secondsAllowed(control) : undefined
-            return seconds === undefined ? member : { ...member, argument: `=${seconds}.0625` }
+            return seconds === undefined ? member : { ...member, argument: `=${seconds}.005` }
           })(control),
       })),
   },
@@ -582,18 +519,6 @@ export const LEDGER: readonly LedgerEntry[] = [
     },
   },
   {
-    name: 'FAULT: kept past its use',
-    clause: '4.2.4; RFC 5861, 3 and 4',
-    right: 'theirs',
-    why: 'What is past its lifetime already when it comes can be served stale for less than the whole window, or never. Ours keeps it for the whole window, though it does not serve it.',
-    recognises: (given) => staleUse(given.response) > 0 && isBornStale(given),
-    revise: (verdict, given) => {
-      // Without answers it may not be stored at all.
-      if (verdict.answers.length === 0) return verdict
-      return { ...verdict, isKept: true, keep: Math.max(verdict.keep, staleUse(given.response)) }
-    },
-  },
-  {
     name: 'stale-if-error to the very second',
     clause: 'RFC 5861, 4',
     right: 'ours',
@@ -608,11 +533,6 @@ export const LEDGER: readonly LedgerEntry[] = [
   },
 ]
 
-// The digits that we read where the argument is no quoted string.
-function mangled({ argument }: Directive): string | undefined {
-  return /^="(\d+)\d$/.exec(argument)?.[1] ?? /^="(\d+)"[^\s]/.exec(argument)?.[1]
-}
-
 function secondsAllowed(control: Control | undefined): number | undefined {
   const member = find(control, 'max-stale')
   return member && member.argument !== '' ? member.seconds : undefined
@@ -624,16 +544,6 @@ function aged(seconds: number | undefined): Answered['age'] {
 
 function imf(time: number): Stamp {
   return { form: 'imf', text: formatDate(time), time }
-}
-
-function aCenturyLater(time: number): number {
-  const date = new Date(time)
-  return date.setUTCFullYear(date.getUTCFullYear() + 100)
-}
-
-function isHalfCentury({ storedAt }: Case, { form, time }: Stamp): boolean {
-  if (form !== 'rfc850' || time === undefined) return false
-  return new Date(time).getUTCFullYear() + 50 === new Date(storedAt).getUTCFullYear()
 }
 
 /** What a peer that keeps to those rules makes of a case, and which of them came into play. */
