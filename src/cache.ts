@@ -2,6 +2,7 @@ import type { Lookup, TagBackend } from './backends/backend.ts'
 import { Guard } from './backends/guard.ts'
 import { memory } from './backends/memory.ts'
 import { fieldsOf, freshFor } from './core/entry.ts'
+import { encodeKey } from './core/key.ts'
 import { chain, type MaybePromise } from './core/maybe.ts'
 import { namesCarried, namesPurged, type Tag, type TagList } from './core/tags.ts'
 import type { CacheEvent, CacheListener, CacheStats } from './core/trace.ts'
@@ -10,7 +11,7 @@ import { TagcacheError } from './errors.ts'
 import { Events } from './events.ts'
 import { Flow } from './flow/flow.ts'
 import { purge, purgeEverything } from './flow/purge.ts'
-import { isValid } from './flow/usable.ts'
+import { isFor, isValid } from './flow/usable.ts'
 import { type CacheOptions, checkCache, type ResolvedCache, resolveCache } from './options/cache.ts'
 import {
   type CachedResponse,
@@ -61,7 +62,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   /** The key of a request, as `'GET /products/:id?id=42&page=2'`. Different requests have different keys. */
   keyFromRequest(route: string, request: CacheRequest = {}): string {
     const parts = partsOfRequest(route, request, this.#options.namespace)
-    return this.flow.keyOf(parts, request.headers ?? {})
+    return this.flow.locate(this.#seeker(request), parts)?.key ?? encodeKey(parts)
   }
 
   /** The name under which the backend knows a tag, as `'tag/product:42'`. Throws `ERR_TAGCACHE_TAG`. */
@@ -72,11 +73,13 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   /** The valid response for a request, or undefined. Its body is a copy. */
   getByRequest(route: string, request: CacheRequest = {}): Answer<Sync, CachedResponse | undefined> {
     this.#checkOpen()
-    const key = this.keyFromRequest(route, request)
+    const place = this.flow.locate(this.#seeker(request), partsOfRequest(route, request, this.#options.namespace))
+    if (!place) return this.#answer<CachedResponse | undefined>(undefined)
     return this.#answer(
-      chain(this.#guard.lookup(key), (found) => {
+      chain(this.#guard.lookup(place.key), (found) => {
         const now = this.flow.now()
-        return found && isFresh(found, key, now) ? showEntry(found.entry!, now) : undefined
+        if (!found?.entry || !isFresh(found, place.key, now) || !isFor(place, found.entry)) return undefined
+        return showEntry(found.entry, now)
       }),
     )
   }
@@ -116,7 +119,8 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     const { stored, vary } = makeResponse(response)
     if (lifetime === 0) return this.#answer(false)
     const parts = partsOfRequest(route, request, this.#options.namespace)
-    const key = this.flow.lodge(parts, request.headers ?? {}, vary, fieldsOf(stored.headers)).key
+    const key = this.flow.lodge(parts, request.headers ?? {}, vary, fieldsOf(stored.headers))?.key
+    if (key === undefined) return this.#answer(false)
     const time = this.flow.now()
     const clock = stamp === undefined ? this.#guard.clock() : stamp
     return this.#answer(
@@ -174,7 +178,13 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.flow.isClosed = true
     const taken = namespaces.get(this.#backend)
     taken?.delete(this.#options.namespace ?? '')
-    return this.#answer(taken && taken.size > 0 ? (undefined as void) : this.#backend.close())
+    if (taken && taken.size > 0) return this.#answer(undefined as void)
+    this.flow.isOver = true
+    return this.#answer(this.#backend.close())
+  }
+
+  #seeker({ headers = {} }: CacheRequest) {
+    return { headers, route: this.#options.route }
   }
 
   #newestWith(tag: string, limit: number): MaybePromise<CachedResponse | undefined> {

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
 import type { Flow } from '../flow/flow.ts'
-import { failed, mayReplaceError } from '../flow/replace.ts'
+import { failed, mayReplaceError, meansFailure } from '../flow/replace.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
 import { layerOf, serve } from '../node/serve.ts'
@@ -70,16 +70,22 @@ function cachedHandler(flow: Flow, options: RouteOptions<never>): NodeHandler {
 function runGuarded(flow: Flow, res: ServerResponse, next: (error?: unknown) => unknown): void {
   const run = layerOf(flow, res)?.run
   if (!run?.mayReplaceError) return void next()
+  const mayFall = (error: unknown) => meansFailure(error) && mayReplaceError(flow, run) && !res.headersSent
   const fall = (error: unknown) => {
-    if (!mayReplaceError(flow, run) || res.headersSent) throw error
     failed(flow, run, error)
     res.statusCode = 500
     res.end()
   }
   try {
     const done = next()
-    if (done instanceof Promise) done.catch(fall)
+    if (!(done instanceof Promise)) return
+    done.catch((error) => {
+      if (mayFall(error)) return fall(error)
+      // Whoever has answered already has seen the error.
+      if (!res.headersSent) throw error
+    })
   } catch (error) {
+    if (!mayFall(error)) throw error
     fall(error)
   }
 }

@@ -40,6 +40,11 @@ export class Guard {
     this.#events = events
   }
 
+  /** Whether every call answers at once. */
+  get isSync(): boolean {
+    return this.#backend.sync
+  }
+
   lookup(key: string): MaybePromise<Lookup | undefined> {
     return chain(
       this.#afterDelivery(() => this.#call('lookup', () => this.#backend.lookup(key), isLookup)),

@@ -16,8 +16,12 @@ export class Backoff {
 
   /** The key has failed, once more perhaps. */
   fail(key: string): void {
-    const pause = Math.min(LONGEST, (this.#failed.get(key)?.pause ?? FIRST / 2) * 2)
-    this.#failed.set(key, { until: this.#time.now() + pause, pause })
+    const now = this.#time.now()
+    const last = this.#failed.get(key)
+    // What has been well for a while begins anew.
+    const before = last && now - last.until <= LONGEST ? last.pause : FIRST / 2
+    const pause = Math.min(LONGEST, before * 2)
+    this.#failed.set(key, { until: now + pause, pause })
   }
 
   /** The key has succeeded. */

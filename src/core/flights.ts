@@ -76,7 +76,7 @@ export class Flights<L, V, R> {
   /** Ends the flight: each waiter gets what `serve` has for it, and runs for itself where that is undefined. */
   land(flight: Flight<L, V, R>, serve: (visitor: V) => R | undefined): void {
     if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key)
-    for (const { visitor, settle } of [...flight.waiters]) settle(serve(visitor))
+    for (const { visitor, settle } of [...flight.waiters]) settle(attempt(serve, visitor))
   }
 
   /** Has the key run uncoalesced for a while: its responses are of no use to others. */
@@ -97,5 +97,14 @@ export class Flights<L, V, R> {
   /** How many are under way. */
   get size(): number {
     return this.#flights.size
+  }
+}
+
+// Whoever cannot be served computes for himself; the others are not kept waiting for that.
+function attempt<V, R>(serve: (visitor: V) => R | undefined, visitor: V): R | undefined {
+  try {
+    return serve(visitor)
+  } catch {
+    return undefined
   }
 }

@@ -9,7 +9,7 @@ import { fieldsOf, type HeaderField, type StoredResponse } from './entry.ts'
  */
 export function renewedResponse(
   stored: StoredResponse,
-  own: { readonly headers: readonly HeaderField[]; readonly removed: readonly string[] },
+  own: { readonly headers: readonly HeaderField[] },
   date: string | undefined,
 ): StoredResponse {
   const fields = fieldsOf(own.headers)
@@ -20,7 +20,7 @@ export function renewedResponse(
   const replaced = new Set(fresh.map(({ name }) => name.toLowerCase()))
   // The age that the old response had came with that response.
   const kept = stored.headers.filter(({ name }) => !replaced.has(name.toLowerCase()) && name.toLowerCase() !== 'age')
-  return { ...stored, headers: [...kept, ...fresh], removed: [...new Set([...stored.removed, ...own.removed])] }
+  return { ...stored, headers: [...kept, ...fresh] }
 }
 
 // RFC 9111, 3.2; and what a cache has said of the 304 is not about the response.

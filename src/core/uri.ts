@@ -11,7 +11,9 @@ const LONGEST_NAME = 200
  */
 export function uriName(host: string | undefined, path: string, query: readonly string[] | undefined): string {
   const search = query === undefined ? '?*' : query.length > 0 ? `?${query.join('&')}` : ''
-  const name = `uri/${host ?? '*'}${normalisePath(path)}${search}`
+  // A client may name the whole URI in its request line (RFC 9112, 3.2.2).
+  const own = path.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '') || '/'
+  const name = `uri/${host ?? '*'}${normalisePath(own)}${search}`
   if (name.length <= LONGEST_NAME) return name
   return `uri/${createHash('sha256').update(name).digest('base64url')}`
 }

@@ -11,8 +11,18 @@ export interface Place {
   /** The key without what responses vary on. */
   readonly primary: string
   readonly key: string
-  /** What leaves the other parts out; undefined where all count. */
+  /** What leaves parts of the query out; undefined where all count. */
   readonly variance: SearchVariance | undefined
+  /** The request fields that the key tells apart. */
+  readonly names: readonly string[]
+  /** What has been chosen for others and would have been for this request: the entry has to be that. */
+  readonly assumed: readonly Assumption[]
+}
+
+/** That a response has this coding, or this language. */
+export interface Assumption {
+  readonly field: 'content-encoding' | 'content-language'
+  readonly chosen: string
 }
 
 /** Where a response is kept, and which other variants have to make room for it. */
@@ -65,30 +75,49 @@ export class Variants {
     return this.#place(seeker, this.#varianceOf(seeker.parts))
   }
 
-  /** Where to keep a response that varies on `names`, learning from it for the next requests. */
-  lodge(seeker: Seeker, names: readonly string[], response: Fields, most: number): Lodging {
+  /** Where to keep a response that varies on `names`, learning from it for the next requests; undefined for nowhere. */
+  lodge(seeker: Seeker, names: readonly string[], response: Fields, most: number): Lodging | undefined {
     const stated = parseSearchVariance(combined(response, 'no-vary-search'))
     this.#learnVariance(seeker.parts, stated)
-    const learned = this.#varianceOf(seeker.parts)
-    const variance = learned?.text === stated?.text ? learned : undefined
+    const rule = this.#varianceOf(seeker.parts)
+    const variance = rule?.text === stated?.text ? rule : undefined
     const { primary } = this.#place(seeker, variance)
     const known = this.#memories.get(primary)
     if (names.length === 0 && !known) return { ...this.#place(seeker, variance), crowdedOut: [] }
-    const memory = learn(known, seeker, names, response)
-    this.#memories.set(primary, memory)
-    const place = this.#place(seeker, variance)
-    const keys = [...memory.keys.filter((key) => key !== place.key), place.key]
-    this.#memories.set(primary, { ...memory, keys: keys.slice(-most) })
+    const learned = learn(known, seeker, names, response)
+    const place = this.#place(seeker, variance, learned)
+    const keys = [...learned.keys.filter((key) => key !== place.key), place.key]
+    const kept = { ...learned, keys: keys.slice(-most) }
+    this.#memories.set(primary, kept)
+    // Too much to be remembered: what varies would be forgotten, and the variant served to everybody.
+    if (this.#memories.get(primary) !== kept) return undefined
     return { ...place, crowdedOut: keys.slice(0, -most) }
   }
 
-  #place({ parts, headers, forms }: Seeker, variance: SearchVariance | undefined): Place {
-    const query = variance ? chooseFromQuery(parts.query, (name) => !variance.ignores(name)) : parts.query
+  // Where it is looked for; with what was just learned of a response, where that is kept.
+  #place({ parts, headers, forms }: Seeker, variance: SearchVariance | undefined, learned?: Memory): Place {
+    const query = variance ? chooseFromQuery(parts.query, (name) => counts(name, variance)) : parts.query
     const reduced = query.length < parts.query.length ? { ...parts, query } : parts
     const primary = encodeKey(reduced)
-    const memory = this.#memories.get(primary)
-    const key = memory ? variantKey(reduced, memory, headers, forms) : primary
-    return { primary, key, variance: reduced === parts ? undefined : variance }
+    const memory = learned ?? this.#memories.get(primary)
+    const declared = parts.vary.map(([name]) => name)
+    const common = { primary, variance: reduced === parts ? undefined : variance }
+    if (!memory) return { ...common, key: primary, names: declared, assumed: NONE }
+    const values = varyValues(
+      memory.names.filter((name) => !declared.includes(name)),
+      headers,
+      forms,
+    )
+    // A new response is kept for the request that it answers, and for no other.
+    const choices = values.map(([name]) => (learned ? undefined : standIn(name, headers, forms, memory.choices)))
+    const settled = values.map(([name, value], at) => [name, choices[at]?.text ?? value] as const)
+    const vary = [...parts.vary, ...settled].sort(([a], [b]) => (a < b ? -1 : 1))
+    return {
+      ...common,
+      key: encodeKey({ ...reduced, vary }),
+      names: mergeNames(declared, memory.names),
+      assumed: choices.flatMap((choice, at) => assumptionOf(choice, values[at]?.[1])),
+    }
   }
 
   #varianceOf(parts: KeyParts): SearchVariance | undefined {
@@ -129,19 +158,32 @@ function learn(
   response: Fields,
 ): Memory {
   const all = mergeNames(known?.names ?? [], names)
-  const before = known?.choices ?? []
-  const made = all
-    .map((name) => choiceOf(name, headers, forms, response))
-    .filter((choice) => choice !== undefined && standIn(choice.field, headers, forms, before)?.chosen !== choice.chosen)
-    .filter((choice) => choice !== undefined)
-  const kept = before.filter((other) => !made.some(({ field, text }) => field === other.field && text === other.text))
+  const made = all.flatMap((name) => choiceOf(name, headers, forms, response) ?? [])
+  const isRemade = (other: Choice) => made.some(({ field, text }) => field === other.field && text === other.text)
+  const kept = (known?.choices ?? []).filter((choice) => !isRemade(choice))
   return { names: all, choices: [...kept, ...made].slice(-MOST_CHOICES), keys: known?.keys ?? [] }
+}
+
+// Parsers may read `a[b]` and `a.b` as parts of `a`: they are left out only where that does not count either.
+function counts(name: string, variance: SearchVariance): boolean {
+  return !(variance.ignores(name) && variance.ignores(name.split(/[[.]/, 1)[0]!))
+}
+
+const NONE: readonly Assumption[] = []
+const ANSWERED = { 'accept-encoding': 'content-encoding', 'accept-language': 'content-language' } as const
+// A list longer than any browser's says nothing that is worth a thought on each hit.
+const LONGEST_CHOICE = 200
+
+// What was chosen for the very same value needs no proof.
+function assumptionOf(choice: Choice | undefined, value: string | undefined): readonly Assumption[] {
+  if (!choice || choice.text === value) return NONE
+  return [{ field: ANSWERED[choice.field], chosen: choice.chosen }]
 }
 
 // What was chosen for this request: among content codings, or among languages where their order does not count.
 function choiceOf(name: string, headers: Fields, forms: VaryForms, response: Fields): Choice | undefined {
   const [[, text] = []] = varyValues([name], headers, forms)
-  if (text === undefined || !isNegotiated(name, forms)) return undefined
+  if (text === undefined || text.length > LONGEST_CHOICE || !isNegotiated(name, forms)) return undefined
   const chosen = combined(response, name === 'accept-encoding' ? 'content-encoding' : 'content-language')
   if (chosen === undefined && name === 'accept-language') return undefined
   return { field: name, text, accepted: combined(headers, name), chosen: chosen?.trim().toLowerCase() ?? 'identity' }
@@ -152,21 +194,11 @@ function isNegotiated(name: string, forms: VaryForms): name is Choice['field'] {
   return (name === 'accept-encoding' && form === 'codings') || (name === 'accept-language' && form === 'languages')
 }
 
-function variantKey(parts: KeyParts, { names, choices }: Memory, headers: Fields, forms: VaryForms): string {
-  const declared = parts.vary.map(([name]) => name)
-  const learned = varyValues(
-    names.filter((name) => !declared.includes(name)),
-    headers,
-    forms,
-  ).map(([name, value]) => [name, standIn(name, headers, forms, choices)?.text ?? value] as const)
-  return encodeKey({ ...parts, vary: [...parts.vary, ...learned].sort(([a], [b]) => (a < b ? -1 : 1)) })
-}
-
 // The choice that is known to hold for this request as well: what was made for the same value, or what it would have led to.
 function standIn(name: string, headers: Fields, forms: VaryForms, choices: readonly Choice[]): Choice | undefined {
   if (choices.length === 0 || !isNegotiated(name, forms)) return undefined
   const value = combined(headers, name)
-  if (value === undefined) return undefined
+  if (value === undefined || value.length > LONGEST_CHOICE) return undefined
   const [[, text] = []] = varyValues([name], headers, forms)
   const known = choices.filter(({ field }) => field === name)
   return known.find((choice) => choice.text === text) ?? known.find((choice) => holdsFor(choice, value))

@@ -59,7 +59,10 @@ function refuseToStore(flow: Flow, run: Run, { status }: ResponseHead, reason: s
   // Who waits for the whole gets it, though nobody else does.
   if (run.completion && status === 200) return { ...UNKEPT, cacheStatus: statusOf(flow, run, reason) }
   supersede(flow, run, status)
-  return decline(flow, run, reason)
+  // What is one visitor's own says nothing of what the others get.
+  if (reason !== 'authorization') return decline(flow, run, reason)
+  if (run.flight) flow.flights.land(run.flight, () => undefined)
+  return { store: false, reason, cacheStatus: statusOf(flow, run, reason) }
 }
 
 /** What the handler says now is newer than what is stored, though it is not to be kept. */

@@ -4,27 +4,32 @@ import type { Entry } from '../core/entry.ts'
 import { Flights } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
 import type { Trace } from '../core/trace.ts'
-import { Variants } from '../core/variants.ts'
+import { type Place, Variants } from '../core/variants.ts'
 import type { WarningCode } from '../errors.ts'
 import type { Events } from '../events.ts'
 import { formatCacheStatus, type Handling } from '../http/cache-status.ts'
 import type { Fields } from '../http/fields.ts'
 import type { ResolvedCache } from '../options/cache.ts'
 import { type ResolvedRoute, type RouteOptions, resolveRoute } from '../options/route.ts'
+import type { Visit } from '../visit.ts'
 import type { Run, Waiting } from './run.ts'
 
 /** What the steps of a request share: the backend behind its guard, what is under way, what is known, and who is told. */
 export class Flow {
   readonly flights: Flights<Run, Waiting, Entry>
   readonly variants: Variants
-  /** Keys whose runs failed lately. */
+  /** Keys of which no refresh is tried for a while. */
   readonly backoff: Backoff
+  /** Keys whose handler failed lately. */
+  readonly failing: Backoff
   /** Runs whose error what is stored may replace, until it is purged. */
   readonly replaceable = new Set<Run>()
   /** What every entry carries where the backend is shared. */
   readonly implicitTags: readonly string[]
   /** Every request goes to its handler. */
   isClosed = false
+  /** The backend is closed as well: there is nothing left to purge. */
+  isOver = false
 
   constructor(
     readonly guard: Guard,
@@ -34,6 +39,7 @@ export class Flow {
     this.flights = new Flights(options.time)
     this.variants = new Variants(options.time)
     this.backoff = new Backoff(options.time)
+    this.failing = new Backoff(options.time)
     this.implicitTags = options.namespace === undefined ? [] : [`${options.namespace}|everything`]
   }
 
@@ -83,16 +89,25 @@ export class Flow {
     return [...tags].filter((tag) => tag.startsWith(prefix)).map((tag) => tag.slice(prefix.length))
   }
 
-  /** The key under which the response to a request is looked for. */
-  keyOf(parts: KeyParts, headers: Fields): string {
-    return this.variants.locate({ parts, headers, forms: this.options.route.normaliseVary }).key
+  /** Where the response to a request is looked for; undefined where a `normaliseVary` function fails. */
+  locate({ headers, route }: Pick<Visit, 'headers' | 'route'>, parts: KeyParts): Place | undefined {
+    return this.#try(parts, () => this.variants.locate({ parts, headers, forms: route.normaliseVary }))
   }
 
-  /** Where a response is kept; the variants that it crowds out are forgotten. */
+  /** Where a response is kept, or undefined; the variants that it crowds out are forgotten. */
   lodge(parts: KeyParts, headers: Fields, vary: readonly string[], response: Fields, route = this.options.route) {
     const { normaliseVary: forms, maxVariants } = route
-    const lodging = this.variants.lodge({ parts, headers, forms }, vary, response, maxVariants)
-    for (const key of lodging.crowdedOut) void this.guard.delete(key)
+    const lodging = this.#try(parts, () => this.variants.lodge({ parts, headers, forms }, vary, response, maxVariants))
+    for (const key of lodging?.crowdedOut ?? []) void this.guard.delete(key)
     return lodging
+  }
+
+  #try<V>({ route }: KeyParts, act: () => V): V | undefined {
+    try {
+      return act()
+    } catch (error) {
+      this.warn('TAGCACHE_OPTION_FAILED', route, error)
+      return undefined
+    }
   }
 }

@@ -9,7 +9,7 @@ import { decline, letGo, skipReason, supersede } from './decide.ts'
 import type { Flow } from './flow.ts'
 import type { Decision, Run, Waiting } from './run.ts'
 import { uriTag } from './tags.ts'
-import { mayShare, seekerOf } from './usable.ts'
+import { mayShare } from './usable.ts'
 
 /** The response is complete: store it, and answer those who waited for it. */
 export function land(
@@ -26,7 +26,13 @@ export function land(
   }
   const whole = wholeOf(run, response)
   if (!whole) return abandon(flow, run, 'partial')
+  if (run.completion && run.stored && response.status === 206) for (const tag of run.stored.tags) run.tags.add(tag)
+  // What a POST was made of cannot be checked where it is told after its own purge.
+  if (run.forward === 'method' && [...run.tags].some((tag) => !run.expectedTags.has(tag))) {
+    return abandon(flow, run, 'late-tag')
+  }
   const lodging = flow.lodge(run.parts, run.visit.headers, decision.vary, fieldsOf(whole.headers), run.route)
+  if (!lodging) return abandon(flow, run, 'variants')
   run.tags.add(uriTag(flow, run.visit, fieldsOf(whole.headers)))
   const entry = entryOf(flow, run, lodging.key, decision.terms, whole)
   if (decision.keep > 0) return keep(flow, run, entry, decision.keep)
@@ -73,6 +79,7 @@ export function keep(
   if (entry.lifetime > 0) flow.flights.clear(run.key)
   endRun(flow, run)
   flow.backoff.succeed(run.key)
+  flow.failing.succeed(run.key)
   return chain(flow.guard.store(entry, milliseconds), (stored) => {
     if (run.isRetracted) void flow.guard.delete(entry.key)
     if (stored) recordRun(flow, run, { stored, cost: entry.cost, ttl: entry.lifetime, ...how })
@@ -104,16 +111,20 @@ export function serveWaiters(flow: Flow, run: Run, entry: Entry): MaybePromise<v
 function maySettle(flow: Flow, run: Run, waiting: Waiting, entry: Entry, isCurrent: boolean): boolean {
   if (waiting === run.completion?.client) return true
   const { visit, parts, stamp } = waiting
-  if (flow.variants.locate(seekerOf(visit, parts)).key !== entry.key || !mayShare(visit, entry)) return false
+  if (flow.locate(visit, parts)?.key !== entry.key || !mayShare(visit, entry)) return false
   if (freshFor(entry, flow.now()) > 0) return isCurrent || stamp === run.stamp
   return entry === run.stored && isCurrent && waiting.mayReplaceError
 }
+
+// Reasons for which a refresh comes to nothing although its handler may be well.
+const NOT_THE_HANDLER = new Set(['unreached', 'aborted', 'too-large', 'partial', 'variants'])
 
 /** The run gave nothing to keep: those who wait for it run for themselves. */
 export function abandon(flow: Flow, run: Run, reason: string): void {
   if (run.isOver) return
   endRun(flow, run)
   if (run.isRefresh) flow.backoff.fail(run.key)
+  if (run.isRefresh && !NOT_THE_HANDLER.has(reason)) flow.failing.fail(run.key)
   if (run.flight) flow.flights.land(run.flight, () => undefined)
   recordRun(flow, run, { stored: false, reason })
 }
@@ -128,7 +139,7 @@ export function release(flow: Flow, run: Run): void {
 /** What the handler says of its response came too late: nothing of the run is kept. */
 export function retract(flow: Flow, run: Run): void {
   run.isRetracted = true
-  void flow.guard.delete(flow.variants.locate(seekerOf(run.visit, run.parts)).key)
+  void flow.guard.delete(flow.locate(run.visit, run.parts)?.key ?? run.key)
 }
 
 /** Nothing more comes of the run. */

@@ -12,7 +12,7 @@ import type { Flow } from './flow.ts'
 import type { Finding, Run, Waiting } from './run.ts'
 import { asSent, leadRun, startRefreshRun, startRun } from './start.ts'
 import { refine, taggingOf } from './tags.ts'
-import { seekerOf, usable, usableBeginning } from './usable.ts'
+import { usable, usableBeginning } from './usable.ts'
 
 /** Given the way to stop waiting, when a request begins to wait for another's response. */
 export type OnWait = (leave: () => void) => void
@@ -23,7 +23,8 @@ export function look(flow: Flow, visit: Visit, onWait: OnWait): MaybePromise<Fin
   if (!admission.admitted) return pass(flow, visit, admission.forward, admission.reason)
   if (flow.isClosed) return pass(flow, visit, 'bypass', 'closed')
   const { parts } = admission
-  const place = flow.variants.locate(seekerOf(visit, parts))
+  const place = flow.locate(visit, parts)
+  if (!place) return pass(flow, visit, 'bypass', 'option-failed')
   return chain(flow.guard.lookup(place.key), (found) => {
     return found ? judge(flow, { visit, parts, place }, found, onWait) : pass(flow, visit, 'bypass', 'backend')
   })
@@ -33,7 +34,7 @@ export function look(flow: Flow, visit: Visit, onWait: OnWait): MaybePromise<Fin
 export function resume(flow: Flow, visit: Visit, run: Run): Finding {
   const admission = admit(visit, flow.options.namespace, flow.events.warn)
   if (!admission.admitted || run.isOver) return { kind: 'ignore' }
-  if (flow.variants.locate(seekerOf(visit, admission.parts)).key !== run.key) return { kind: 'ignore' }
+  if (flow.locate(visit, admission.parts)?.key !== run.key) return { kind: 'ignore' }
   run.visit = asSent(visit)
   refine(flow, run, visit.route, visit.call)
   return { kind: 'run', run }
@@ -62,7 +63,7 @@ function judge(flow: Flow, looked: Looked, lookup: Lookup, onWait: OnWait): Mayb
   }
   const { mayReplaceError, forward } = reuse
   // While the handler fails, not everybody has to find that out anew.
-  if (mayReplaceError && flow.backoff.isResting(place.key)) {
+  if (mayReplaceError && flow.failing.isResting(place.key)) {
     return stale(flow, visit, entry, now, 'stale-if-error')
   }
   return compute(flow, waitingWith(looked, lookup, entry, mayReplaceError), forward, wishes, onWait)
@@ -103,7 +104,8 @@ function collapsed(flow: Flow, { visit, stored }: Waiting, entry: Entry, forward
   const now = flow.now()
   const ttl = freshFor(entry, now)
   const { key, cost } = entry
-  const isStale = entry === stored
+  // A backend that reads entries anew gives each request an object of its own.
+  const isStale = ttl <= 0 && stored?.key === entry.key && stored.time === entry.time
   const reason = isStale ? 'stale-if-error' : undefined
   const outcome = isStale ? 'stale' : 'collapsed'
   const told = { outcome, route: routeName(visit), key, stored: false, ttl, cost } as const

@@ -2,24 +2,26 @@ import { isPromise, type MaybePromise } from '../core/maybe.ts'
 import { isOutdated, type TagList } from '../core/tags.ts'
 import type { Fields } from '../http/fields.ts'
 import { explicitLifetime, sayingsOf } from '../http/freshness.ts'
+import { forbidsStoring } from '../http/reuse.ts'
 import { admit, type Visit } from '../visit.ts'
 import type { Flow } from './flow.ts'
 import { purge } from './purge.ts'
 import type { Run } from './run.ts'
 import { startRun } from './start.ts'
 import { collectTags, uriTag } from './tags.ts'
-import { seekerOf } from './usable.ts'
 
 /** A run for the response to a POST that may answer GET requests later (RFC 9110, 9.3.3). Nothing of it is kept unless it is adopted. */
 export function startPost(flow: Flow, visit: Visit): Run | undefined {
   const { 'content-length': _, 'transfer-encoding': __, ...headers } = visit.headers
+  if (forbidsStoring(visit.headers) || !flow.guard.isSync) return undefined
   const asGet = { ...visit, method: 'GET', headers }
   const admission = admit(asGet, flow.options.namespace, flow.events.warn)
   // Its stamp has to be taken between its own purge and whatever comes next: only a backend in this process can do that.
   const stamp = flow.guard.clock()
   if (!admission.admitted || typeof stamp !== 'number') return undefined
   const { parts } = admission
-  const place = flow.variants.locate(seekerOf(asGet, parts))
+  const place = flow.locate(asGet, parts)
+  if (!place) return undefined
   const waiting = { visit: asGet, parts, place, stamp, stored: undefined, mayReplaceError: false }
   const run = startRun(flow, waiting, 'method', { isSolo: true })
   run.isSkipped = true
@@ -41,6 +43,7 @@ export function adoptPost(
   const stamp = flow.guard.clock()
   if (hasLifetime && isKnown && isCurrent && !isPromise(purging) && typeof stamp === 'number') {
     run.stamp = stamp
+    for (const tag of run.tags) run.expectedTags.add(tag)
     run.isSkipped = false
   }
   return purging

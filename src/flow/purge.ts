@@ -8,7 +8,7 @@ import type { Flow } from './flow.ts'
  */
 export function purge(flow: Flow, tags: TagList, uris: readonly string[] = []): MaybePromise<void> {
   const names = namesPurged(tags)
-  if (flow.isClosed || names.length + uris.length === 0) return
+  if (flow.isOver || names.length + uris.length === 0) return
   const purged = [...names.map((name) => flow.tagKey(name)), ...uris.map((uri) => flow.backendName(uri))]
   forbidReplacing(flow, (tag) => purged.includes(tag))
   return chain(flow.guard.invalidate(purged), () => flow.events.emit({ type: 'invalidation', tags: names, uris }))
@@ -16,7 +16,7 @@ export function purge(flow: Flow, tags: TagList, uris: readonly string[] = []): 
 
 /** Purges everything. Others that share the backend keep what is theirs. */
 export function purgeEverything(flow: Flow): MaybePromise<void> {
-  if (flow.isClosed) return
+  if (flow.isOver) return
   forbidReplacing(flow, () => true)
   const { guard, implicitTags } = flow
   const cleared = implicitTags.length > 0 ? guard.invalidate(implicitTags) : guard.clear()

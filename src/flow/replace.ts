@@ -2,7 +2,7 @@ import { ageOf, type Entry, fieldsOf, fieldValue, freshFor, type HeaderField } f
 import type { MaybePromise } from '../core/maybe.ts'
 import { renewedResponse } from '../core/renewal.ts'
 import { formatDate } from '../http/date.ts'
-import type { Fields } from '../http/fields.ts'
+import { type Fields, firstLine } from '../http/fields.ts'
 import { isFailure, type ResponseHead } from '../http/policy.ts'
 import { routeName } from '../visit.ts'
 import { jittered, judgeRun, skipReason } from './decide.ts'
@@ -58,27 +58,43 @@ function renewal(flow: Flow, run: Run, stored: Entry, below: Below): Substitutio
   for (const tag of stored.tags) run.tags.add(tag)
   const judged = judgeRun(flow, run, { status: response.status, fields, ...below.outerSayings })
   const reason = run.isSkipped ? skipReason(run) : judged.storable ? collectTags(flow, run, fields) : judged.reason
-  const isKept = judged.storable && reason === undefined
-  const terms = isKept ? jittered(flow, run, judged.terms) : { ...stored, lifetime: 0, initialAge: 0 }
+  const isOther = hasOtherTag(stored, below.fields)
+  const lodging =
+    judged.storable && reason === undefined && !isOther
+      ? flow.lodge(run.parts, run.visit.headers, judged.vary, fieldsOf(response.headers), run.route)
+      : undefined
+  if (judged.storable && lodging) {
+    const entry = entryOf(flow, run, lodging.key, jittered(flow, run, judged.terms), response)
+    const cacheStatus = flow.status({ hit: false, forward: run.forward, forwardStatus: 304, stored: true })
+    return { entry, now, age: ageOf(entry, now), cacheStatus, fate: { kind: 'renew', keep: judged.keep } }
+  }
+  const why = reason ?? (isOther ? 'etag' : 'variants')
+  const terms = { ...stored, lifetime: 0, initialAge: 0 }
   const entry = entryOf(flow, run, stored.key, terms, response)
-  const told = isKept ? { stored: true } : { detail: reason ?? 'skip' }
-  const cacheStatus = flow.status({ hit: false, forward: run.forward, forwardStatus: 304, ...told })
-  const fate: Substitution['fate'] = isKept
-    ? { kind: 'renew', keep: judged.keep }
-    : { kind: 'drop', reason: reason ?? 'skip' }
-  return { entry, now, age: ageOf(entry, now), cacheStatus, fate }
+  const cacheStatus = flow.status({ hit: false, forward: run.forward, forwardStatus: 304, detail: why })
+  return { entry, now, age: ageOf(entry, now), cacheStatus, fate: { kind: 'drop', reason: why } }
+}
+
+// A 304 that names another entity-tag does not speak of what is stored (RFC 9111, 4.3.4).
+function hasOtherTag(stored: Entry, fields: Fields): boolean {
+  const [ours, theirs] = [validatorsOf(stored)?.etag, firstLine(fields, 'etag')]
+  return ours !== undefined && theirs !== undefined && ours.replace(/^W\//, '') !== theirs.replace(/^W\//, '')
 }
 
 /** The client has got its substitute: what that means for the store, and for those who wait. */
 export function settle(flow: Flow, run: Run, { entry, fate }: Substitution): MaybePromise<void> {
   if (run.isOver) return
-  if (fate.kind === 'renew') return keep(flow, run, entry, fate.keep, { reason: 'validated' })
+  if (fate.kind === 'renew') {
+    if (run.stored && run.stored.key !== entry.key) void flow.guard.delete(run.stored.key)
+    return keep(flow, run, entry, fate.keep, { reason: 'validated' })
+  }
   if (fate.kind === 'drop') {
     void flow.guard.delete(entry.key)
     return abandon(flow, run, fate.reason)
   }
   endRun(flow, run)
   flow.backoff.fail(run.key)
+  flow.failing.fail(run.key)
   recordRun(flow, run, { outcome: 'stale', stored: false, reason: 'stale-if-error', cost: entry.cost })
   return serveWaiters(flow, run, entry)
 }
@@ -86,4 +102,11 @@ export function settle(flow: Flow, run: Run, { entry, fate }: Substitution): May
 /** A handler has thrown, and its client gets something stored instead of an error. */
 export function failed(flow: Flow, run: Run, error: unknown): void {
   flow.events.emit({ type: 'failure', route: routeName(run.visit), error })
+}
+
+/** Whether an error that a handler has thrown means that it has failed: one that speaks of the request, or of another place, is an answer. */
+export function meansFailure(error: unknown): boolean {
+  const { status, statusCode } = Object(error) as { status?: unknown; statusCode?: unknown }
+  const stated = Number(status ?? statusCode ?? 500)
+  return Number.isNaN(stated) || isFailure(stated)
 }

@@ -1,17 +1,13 @@
 import type { Lookup } from '../backends/backend.ts'
 import { type Entry, fieldValue } from '../core/entry.ts'
-import type { KeyParts } from '../core/key.ts'
 import { missingRange, rangeWithin } from '../core/partial.ts'
 import { isOutdated } from '../core/tags.ts'
-import type { Place, Seeker } from '../core/variants.ts'
+import type { Place } from '../core/variants.ts'
+import { parseDate } from '../http/date.ts'
 import { firstLine } from '../http/fields.ts'
 import { parseSearchVariance } from '../http/no-vary-search.ts'
+import { varyNames } from '../http/vary.ts'
 import { isAuthorized, type Visit } from '../visit.ts'
-
-/** A request, as far as the choice of a variant needs it. */
-export function seekerOf({ headers, route }: Pick<Visit, 'headers' | 'route'>, parts: KeyParts): Seeker {
-  return { parts, headers, forms: route.normaliseVary }
-}
 
 /** Whether what was found is the entry of that key, and not purged. */
 export function isValid({ entry, invalidatedAt }: Lookup, key: string): boolean {
@@ -22,10 +18,27 @@ export function isValid({ entry, invalidatedAt }: Lookup, key: string): boolean 
 export function usable(found: Lookup, place: Place, visit: Visit, now: number): Entry | undefined {
   const { entry } = found
   if (!entry || !isValid(found, place.key) || !mayShare(visit, entry)) return undefined
-  // Parts of the query are left out only where the response itself says that they do not count.
-  if (place.variance && !agrees(place.variance.text, entry)) return undefined
+  if (!isFor(place, entry)) return undefined
   if (entry.response.status === 206 && !isWithin(entry, visit, now)) return undefined
   return entry
+}
+
+/** Whether a response is for every request that is looked for in that place. */
+export function isFor(place: Place, entry: Entry): boolean {
+  // Parts of the query are left out only where the response itself says that they do not count.
+  return (!place.variance || agrees(place.variance.text, entry)) && isCovered(place, entry)
+}
+
+// What the response varies on has to be in the key, and what was assumed of it has to be so.
+function isCovered({ names, assumed }: Place, { response }: Entry): boolean {
+  const vary = fieldValue(response.headers, 'vary')
+  if (vary === undefined) return true
+  const own = varyNames([vary].flat().join(','))
+  if (own === '*' || !own.every((name) => names.includes(name))) return false
+  return assumed.every(({ field, chosen }) => {
+    const value = firstLine({ value: fieldValue(response.headers, field) }, 'value')
+    return (value?.trim().toLowerCase() ?? 'identity') === chosen
+  })
 }
 
 function isWithin({ response }: Entry, { method, headers }: Visit, now: number): boolean {
@@ -55,6 +68,13 @@ export function validatorsOf({ response }: Entry): { etag?: string; modified?: s
   const own = response.headers.filter(({ isDefault }) => !isDefault)
   const [etag] = [fieldValue(own, 'etag') ?? []].flat()
   const [modified] = [fieldValue(own, 'last-modified') ?? []].flat()
-  if (etag === undefined && modified === undefined) return undefined
+  const isStrong = modified !== undefined && isStrongDate(modified, firstLine({ d: fieldValue(own, 'date') }, 'd'))
+  if (etag === undefined && !isStrong) return undefined
   return { ...(etag === undefined ? {} : { etag }), ...(modified === undefined ? {} : { modified }) }
+}
+
+// What has changed within the second of its date may have changed again (RFC 9110, 8.8.2.2): alone it proves nothing.
+function isStrongDate(modified: string, date: string | undefined): boolean {
+  const [then, now] = [parseDate(modified, Date.now()), parseDate(date, Date.now())]
+  return then === undefined || now === undefined || now - then >= 1000
 }

@@ -48,13 +48,24 @@ function inForm(value: string | undefined, form: VaryForm): string | undefined {
   if (form === 'list') return asList(value)
   if (form === 'case-insensitive-list') return asList(value.toLowerCase())
   if (form === 'languages') return asLanguages(value)
-  return form === 'codings' ? parseAcceptEncoding(value).text : String(form(value))
+  return form === 'codings' ? parseAcceptEncoding(value).text : ownForm(value, form)
+}
+
+// Anything but text would be the same for all.
+function ownForm(value: string, form: (value: string) => string): string {
+  const text: unknown = form(value)
+  if (typeof text === 'string') return text
+  if (text instanceof Promise) text.catch(() => {})
+  throw new TypeError('A normaliseVary function has to give text.')
 }
 
 const CREDENTIALS = new Set(['authorization', 'cookie', 'proxy-authorization'])
 
+// A visitor can send kilobytes: keys stay short.
+const LONGEST_VALUE = 256
+
 // Keys are shown in events and kept in backends, where no credential belongs.
 function shownValue(name: string, value: string | undefined): string | undefined {
-  if (value === undefined || !CREDENTIALS.has(name)) return value
+  if (value === undefined || (!CREDENTIALS.has(name) && value.length <= LONGEST_VALUE)) return value
   return createHash('sha256').update(value).digest('base64url')
 }

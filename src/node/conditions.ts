@@ -16,7 +16,7 @@ export class Conditions {
 
   constructor(run: Run, req: IncomingMessage) {
     this.#req = req
-    const ours = run.stored && !run.completion ? validatorsOf(run.stored) : undefined
+    const ours = run.stored && !run.completion && isAsked(req) ? validatorsOf(run.stored) : undefined
     const isTaken = ours !== undefined || (!run.isGrounded && !run.isSolo && isConditional(req.headers))
     if (!isTaken) return
     this.#isRestored = false
@@ -32,11 +32,23 @@ export class Conditions {
   }
 
   #set(conditions: Fields): void {
-    const { headers } = this.#req
+    const { headers, rawHeaders } = this.#req
+    const kept = rawHeaders.filter((_, at) => !isCondition(rawHeaders[at - (at % 2)]))
+    const lines = CONDITIONS.flatMap((name) => (conditions[name] === undefined ? [] : [name, String(conditions[name])]))
+    rawHeaders.splice(0, rawHeaders.length, ...kept, ...lines)
     for (const name of CONDITIONS) {
       const value = conditions[name]
       if (value === undefined) delete headers[name]
       else headers[name] = String(value)
     }
   }
+}
+
+function isCondition(name: string | undefined): boolean {
+  return CONDITIONS.some((condition) => condition === name?.toLowerCase())
+}
+
+// For other methods a condition means something else: 412 (RFC 9110, 13.1.2).
+function isAsked({ method }: IncomingMessage): boolean {
+  return method === 'GET' || method === 'HEAD'
 }

@@ -5,7 +5,7 @@ import { type Entry, fieldValue, type StoredResponse } from '../core/entry.ts'
 import { decide, decline, statusOf, supersede } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land } from '../flow/land.ts'
-import { failed, replacement, settle, substitute } from '../flow/replace.ts'
+import { failed, meansFailure, replacement, settle, substitute } from '../flow/replace.ts'
 import type { Decision, Run, Substitution } from '../flow/run.ts'
 import { taggingOf, withheldFields } from '../flow/tags.ts'
 import { formatDate } from '../http/date.ts'
@@ -15,7 +15,15 @@ import { type Beginning, clientFields, joined, storedFields } from './capture.ts
 import { onClose } from './close.ts'
 import { interceptHead, namesSet, textOf } from './head.ts'
 import { addedByDefault, type InnerFields, innerFields, type OuterFields } from './layer.ts'
-import { afterOthers, appendTo, mayBeEncoded, type ReplayFields, replay, setStoredFields } from './replay.ts'
+import {
+  acceptsCoding,
+  afterOthers,
+  appendTo,
+  mayBeEncoded,
+  type ReplayFields,
+  replay,
+  setStoredFields,
+} from './replay.ts'
 import { type Passage, record } from './serve.ts'
 
 /** As much of a Koa context as the cache touches. */
@@ -34,7 +42,9 @@ export interface KoaLike {
 /** Answers with a stored response by setting it on the context, so that the layers above see it as any other. */
 export function replayKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): void {
   const { response } = entry
-  const answer = answerTo(ctx.req, response, told.now, !mayBeEncoded(ctx.req, ctx.res))
+  // A layer above may have encoded the whole under the same tag: what is resumed has to be that again.
+  const mayHaveOther = ctx.req.headers['if-range'] !== undefined && acceptsCoding(ctx.req)
+  const answer = answerTo(ctx.req, response, told.now, !mayBeEncoded(ctx.req, ctx.res) && !mayHaveOther)
   if (response.trailers.length > 0 || STATUS_CODES[answer.status] === undefined) {
     ctx.respond = false
     return replay(ctx.req, ctx.res, entry, told)
@@ -80,7 +90,7 @@ export async function captureKoa(
 
 // What is stored takes the place of an error, where it may; the application is told of the error all the same.
 function fallBack(flow: Flow, run: Run, ctx: KoaLike, { outer }: Beginning, error: unknown): void {
-  const substitution = isServerError(error) && !ctx.res.headersSent ? replacement(flow, run, undefined) : undefined
+  const substitution = meansFailure(error) && !ctx.res.headersSent ? replacement(flow, run, undefined) : undefined
   if (!substitution) {
     tell(ctx.res, statusOf(flow, run, 'failed'))
     abandon(flow, run, 'failed')
@@ -89,13 +99,6 @@ function fallBack(flow: Flow, run: Run, ctx: KoaLike, { outer }: Beginning, erro
   failed(flow, run, error)
   ctx.app?.emit('error', error, ctx)
   substituteKoa(flow, run, ctx, outer, substitution)
-}
-
-// An error that speaks of the request, as http-errors does, is an answer.
-function isServerError(error: unknown): boolean {
-  const { status, statusCode } = Object(error) as { status?: unknown; statusCode?: unknown }
-  const stated = Number(status ?? statusCode ?? 500)
-  return !(stated >= 400 && stated < 500)
 }
 
 function substituteKoa(flow: Flow, run: Run, ctx: KoaLike, outer: OuterFields, substitution: Substitution): void {

@@ -5,8 +5,9 @@ import { inTime } from '../core/time.ts'
 import { checkOptions } from '../core/values.ts'
 import type { Flow } from '../flow/flow.ts'
 import { purge, purgeEverything } from '../flow/purge.ts'
-import { formatGroups, parseGroups } from '../http/cache-groups.ts'
+import { parseGroups } from '../http/cache-groups.ts'
 import { combined, type Fields } from '../http/fields.ts'
+import { formatTags } from '../http/tag-fields.ts'
 import type { Call, Target } from '../visit.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
@@ -125,7 +126,9 @@ export function purgeOnAnswer(
       }
       if (told.length === 0) return undefined
       const groups = [...new Set([...told, ...parseGroups(combined(fields, 'cache-group-invalidation'))])]
-      return { set: [['Cache-Group-Invalidation', formatGroups(groups)]], remove: [] }
+      const value = formatTags('Cache-Groups', groups)
+      if (value === undefined) flow.warn('TAGCACHE_TAGS_TOO_LONG')
+      return value === undefined ? undefined : { set: [['Cache-Group-Invalidation', value]], remove: [] }
     },
     refused: () => {
       hasBegun = isLate

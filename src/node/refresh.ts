@@ -109,6 +109,9 @@ function requestAgain(req: IncomingMessage, run: Run): IncomingMessage {
   const again = new IncomingMessage(socketLike(req.socket) as Socket)
   const headers = { ...run.visit.headers } as IncomingMessage['headers']
   for (const name of OWN) delete headers[name]
+  // HTTP/2 has a name of its own for the host.
+  const authority = headers[':authority']
+  if (typeof authority === 'string') headers.host ??= authority
   Object.assign(headers, rangeOf(run))
   again.method = 'GET'
   again.url = query === '' ? path : `${path}?${query}`
@@ -132,7 +135,18 @@ function rangeOf({ completion, stored }: Run): Record<string, string> {
   return etag?.startsWith('"') ? { range, 'if-range': etag } : { range }
 }
 
+const ASKED = [
+  'address',
+  'getPeerCertificate',
+  'getPeerX509Certificate',
+  'getCertificate',
+  'getCipher',
+  'getProtocol',
+  'getSession',
+] as const
 const TOLD = [
+  'servername',
+  'alpnProtocol',
   'remoteAddress',
   'remotePort',
   'remoteFamily',
@@ -153,7 +167,13 @@ function socketLike(socket: Socket | undefined): Duplex {
   // A handler may destroy it, with an error that is told to nobody else.
   sink.on('error', () => {})
   const told = Object.fromEntries(TOLD.map((name) => [name, (socket as unknown as Record<string, unknown>)?.[name]]))
-  return Object.assign(sink, told, {
+  const asked = Object.fromEntries(
+    ASKED.flatMap((name) => {
+      const method = (socket as unknown as Record<string, unknown>)?.[name]
+      return typeof method === 'function' ? [[name, method.bind(socket)]] : []
+    }),
+  )
+  return Object.assign(sink, told, asked, {
     setTimeout: () => sink,
     setNoDelay: () => sink,
     setKeepAlive: () => sink,

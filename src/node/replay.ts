@@ -41,9 +41,14 @@ export function replay(req: IncomingMessage, res: ServerResponse, entry: Entry, 
  * (RFC 9110, 14.4). To answer with the whole is always right (14.2).
  */
 export function mayBeEncoded(req: IncomingMessage, res: ServerResponse): boolean {
-  if (req.headers.range === undefined || !isWrapped(res)) return false
-  const { codings } = parseAcceptEncoding(combined(req.headers, 'accept-encoding'))
-  return req.headers['accept-encoding'] !== undefined && (codings === undefined || codings.size > 0)
+  return req.headers.range !== undefined && isWrapped(res) && acceptsCoding(req)
+}
+
+/** Whether the client takes a body that is encoded in any way. */
+export function acceptsCoding({ headers }: IncomingMessage): boolean {
+  if (headers['accept-encoding'] === undefined) return false
+  const { codings } = parseAcceptEncoding(combined(headers, 'accept-encoding'))
+  return codings === undefined || codings.size > 0
 }
 
 /** Sets the fields of a stored response over those of the layers above. */
@@ -74,7 +79,9 @@ function setField(res: ServerResponse, { name, value, append, isDefault }: Heade
 export function appendTo(res: ServerResponse, name: string, value: string | readonly string[]): void {
   const before = res.getHeader(name)
   if (before === undefined) res.setHeader(name, value as string | string[])
-  else if (Array.isArray(before) || Array.isArray(value)) res.setHeader(name, [before, value].flat().map(String))
+  // Cookies cannot share a line (RFC 9110, 5.3).
+  else if (Array.isArray(before) || Array.isArray(value) || name.toLowerCase() === 'set-cookie')
+    res.setHeader(name, [before, value].flat().map(String))
   else res.setHeader(name, `${before}, ${value}`)
 }
 

@@ -46,11 +46,12 @@ function place(fields: Plan, { name, value, append, isDefault }: HeaderField): v
   const before = fields.get(name.toLowerCase())
   if (isDefault && before) return
   const isAdded = append && before !== undefined
-  fields.set(name.toLowerCase(), { name, value: isAdded ? joined(before.value, value) : value })
+  fields.set(name.toLowerCase(), { name, value: isAdded ? joined(name, before.value, value) : value })
 }
 
-function joined(before: HeaderField['value'], value: HeaderField['value']): HeaderField['value'] {
-  return typeof before === 'string' && typeof value === 'string' ? `${before}, ${value}` : [before, value].flat()
+function joined(name: string, before: HeaderField['value'], value: HeaderField['value']): HeaderField['value'] {
+  const isOne = typeof before === 'string' && typeof value === 'string' && name.toLowerCase() !== 'set-cookie'
+  return isOne ? `${before}, ${value}` : [before, value].flat()
 }
 
 function changesOf(fields: Plan): Pick<HeadChange, 'set' | 'remove'> {

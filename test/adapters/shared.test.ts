@@ -7,6 +7,7 @@ import { groups } from './shared/groups.ts'
 import { hits } from './shared/hits.ts'
 import { keys } from './shared/keys.ts'
 import { layers } from './shared/layers.ts'
+import { negotiation } from './shared/negotiation.ts'
 import { options } from './shared/options.ts'
 import { purge } from './shared/purge.ts'
 import { ranges } from './shared/ranges.ts'
@@ -37,4 +38,5 @@ describe.each(STACKS)('$name', (stack) => {
   describe('ranges', () => ranges(stack))
   describe('unsafe methods', () => unsafe(stack))
   describe('groups', () => groups(stack))
+  describe('negotiation', () => negotiation(stack))
 })

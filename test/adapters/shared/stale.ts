@@ -1015,12 +1015,18 @@ export function staleIfError(stack: Stack): void {
     return { ...served, held, waiting: (count: number) => soon(() => time.pending === timers + count) }
   }
 
-  it.each([
+  const ends: [name: string, failing: () => Reply][] = [
     ['throws', fail],
     ['answers 503', busy],
-  ] as [string, () => Reply][])('serves those who wait, by one run: the handler %s', async (_, failing) => {
-    const { get, held, waiting, handler, cache } = await heldSite(failing)
+  ]
+
+  it.each(
+    BACKENDS.flatMap(([kept, backend]) => ends.map(([name, failing]) => [name, kept, failing, backend] as const)),
+  )('serves those who wait, by one run: the handler %s, over %s', async (_, __, failing, backend) => {
+    const { get, held, waiting, handler, cache } = await heldSite(failing, backend)
     const answers = [...Array.from({ length: 4 }, () => get('/')), get('/', { 'if-none-match': '*' })]
+    await soon(() => handler.runs() === 2)
+    await turns()
     await waiting(4)
     held.open()
     const settled = await Promise.all(answers)

@@ -345,6 +345,17 @@ export function unsafe(stack: Stack): void {
       expect(kept).toEqual([false, false, false, true, true])
     })
 
+    // RFC 9112, 3.2.2: a server has to accept it; other routers know no such path.
+    if (stack.kind !== 'node')
+      it('of a request in absolute form is the same', async () => {
+        const served = await shop()
+        await served.get('/items/1')
+        const target = `http://${HOST}/items/1`
+        const request = `PUT ${target} HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`
+        expect(await exchange(served.port, request)).toMatch(/^HTTP\/1.1 200 OK/)
+        expect(await isKept(served, '/items/1')).toBe(false)
+      })
+
     // Where nothing says what the client has sent, there is nothing to know it by.
     if (stack.kind !== 'node')
       it('that a layer above has rewritten is the one that was sent', async () => {
