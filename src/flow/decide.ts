@@ -67,7 +67,9 @@ function refuseToStore(flow: Flow, run: Run, { status }: ResponseHead, reason: s
 
 /** What the handler says now is newer than what is stored, though it is not to be kept. */
 export function supersede(flow: Flow, run: Run, status: number): void {
-  if (run.stored && !run.isSolo && !isFailure(status)) void flow.guard.delete(run.stored.key)
+  // A run that was given up comes too late to say anything of what was stored since.
+  if (run.isOver || run.isSolo || !run.stored || isFailure(status)) return
+  void flow.guard.delete(run.stored.key)
 }
 
 /** The terms with a lifetime shortened by chance, where the route says so. */

@@ -43,7 +43,8 @@ export interface KoaLike {
 export function replayKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): void {
   const { response } = entry
   // A layer above may have encoded the whole under the same tag: what is resumed has to be that again.
-  const mayHaveOther = ctx.req.headers['if-range'] !== undefined && acceptsCoding(ctx.req)
+  const isPlain = fieldValue(response.headers, 'content-encoding') === undefined
+  const mayHaveOther = isPlain && ctx.req.headers['if-range'] !== undefined && acceptsCoding(ctx.req)
   const answer = answerTo(ctx.req, response, told.now, !mayBeEncoded(ctx.req, ctx.res) && !mayHaveOther)
   if (response.trailers.length > 0 || STATUS_CODES[answer.status] === undefined) {
     ctx.respond = false

@@ -61,7 +61,7 @@ function fail(): never {
 
 /** Waits until something has come true, but not for as long as a test may take: many would wait at once. */
 async function soon(isTrue: () => boolean): Promise<void> {
-  const deadline = Date.now() + 3_000
+  const deadline = Date.now() + 10_000
   while (!isTrue()) {
     if (Date.now() > deadline) throw new Error(`It has not come true: ${isTrue}`)
     await new Promise((resolve) => setImmediate(resolve))
