@@ -138,10 +138,7 @@ class Recorder implements Recording {
   }
 
   #decide(head: Head, { fields, outerSayings }: InnerFields): Decision {
-    if (this.#isTooLarge) {
-      supersede(this.#flow, this.#run, head.status)
-      return decline(this.#flow, this.#run, 'too-large')
-    }
+    if (this.#isTooLarge) return decline(this.#flow, this.#run, 'too-large')
     const decision = decide(this.#flow, this.#run, { status: head.status, fields, ...outerSayings })
     const isTooLarge = Number(firstLine(head.fields, 'content-length')) > this.#run.route.maxBodySize
     if (!decision.store || !isTooLarge) return decision
@@ -253,7 +250,7 @@ class Recorder implements Recording {
       return
     }
     this.#isTooLarge = true
-    if (this.#head) supersede(this.#flow, this.#run, this.#head.status)
+    supersede(this.#flow, this.#run, this.#head?.status ?? this.#res.statusCode)
     decline(this.#flow, this.#run, 'too-large')
     this.#giveUp('too-large')
   }
