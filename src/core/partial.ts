@@ -1,5 +1,4 @@
-import type { Fields } from '../http/fields.ts'
-import { firstLine } from '../http/fields.ts'
+import { type Fields, firstLine } from '../http/fields.ts'
 import { type ByteRange, judgeRange, parseContentRange } from '../http/ranges.ts'
 import { fieldsOf, fieldValue, type StoredResponse } from './entry.ts'
 

@@ -109,7 +109,9 @@ export class Variants {
       forms,
     )
     // A new response is kept for the request that it answers, and for no other.
-    const choices = values.map(([name]) => (learned ? undefined : standIn(name, headers, forms, memory.choices)))
+    const choices = values.map(([name, value]) =>
+      learned ? undefined : standIn(name, value, headers, forms, memory.choices),
+    )
     const settled = values.map(([name, value], at) => [name, choices[at]?.text ?? value] as const)
     const vary = [...parts.vary, ...settled].sort(([a], [b]) => (a < b ? -1 : 1))
     return {
@@ -195,11 +197,16 @@ function isNegotiated(name: string, forms: VaryForms): name is Choice['field'] {
 }
 
 // The choice that is known to hold for this request as well: what was made for the same value, or what it would have led to.
-function standIn(name: string, headers: Fields, forms: VaryForms, choices: readonly Choice[]): Choice | undefined {
+function standIn(
+  name: string,
+  text: string | undefined,
+  headers: Fields,
+  forms: VaryForms,
+  choices: readonly Choice[],
+): Choice | undefined {
   if (choices.length === 0 || !isNegotiated(name, forms)) return undefined
   const value = combined(headers, name)
   if (value === undefined || value.length > LONGEST_CHOICE) return undefined
-  const [[, text] = []] = varyValues([name], headers, forms)
   const known = choices.filter(({ field }) => field === name)
   return known.find((choice) => choice.text === text) ?? known.find((choice) => holdsFor(choice, value))
 }

@@ -58,15 +58,20 @@ const UNKEPT = {
 function refuseToStore(flow: Flow, run: Run, { status }: ResponseHead, reason: string): Decision {
   // Who waits for the whole gets it, though nobody else does.
   if (run.completion && status === 200) return { ...UNKEPT, cacheStatus: statusOf(flow, run, reason) }
-  supersede(flow, run, status)
   // What is one visitor's own says nothing of what the others get.
-  if (reason !== 'authorization') return decline(flow, run, reason)
+  if (reason !== 'authorization') return declineNewer(flow, run, status, reason)
+  supersede(flow, run, status)
   if (run.flight) flow.flights.land(run.flight, () => undefined)
   return { store: false, reason, cacheStatus: statusOf(flow, run, reason) }
 }
 
-/** What the handler says now is newer than what is stored, though it is not to be kept. */
-export function supersede(flow: Flow, run: Run, status: number): void {
+/** Declines a response of that status, and drops what is stored: that is older, though the new one is not to be kept. */
+export function declineNewer(flow: Flow, run: Run, status: number, reason: string): Decision {
+  supersede(flow, run, status)
+  return decline(flow, run, reason)
+}
+
+function supersede(flow: Flow, run: Run, status: number): void {
   // A run that was given up comes too late to say anything of what was stored since.
   if (run.isOver || run.isSolo || !run.stored || isFailure(status)) return
   void flow.guard.delete(run.stored.key)

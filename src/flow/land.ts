@@ -5,7 +5,7 @@ import { isOutdated } from '../core/tags.ts'
 import type { Trace } from '../core/trace.ts'
 import type { Terms } from '../http/policy.ts'
 import { routeName } from '../visit.ts'
-import { decline, letGo, skipReason, supersede } from './decide.ts'
+import { declineNewer, letGo, skipReason } from './decide.ts'
 import type { Flow } from './flow.ts'
 import type { Decision, Run, Waiting } from './run.ts'
 import { uriTag } from './tags.ts'
@@ -20,8 +20,7 @@ export function land(
 ): MaybePromise<void> {
   if (run.isOver) return
   if (run.isSkipped) {
-    supersede(flow, run, response.status)
-    decline(flow, run, skipReason(run))
+    declineNewer(flow, run, response.status, skipReason(run))
     return abandon(flow, run, skipReason(run))
   }
   const whole = wholeOf(run, response)

@@ -4,6 +4,7 @@ import { renewedResponse } from '../core/renewal.ts'
 import { formatDate } from '../http/date.ts'
 import { type Fields, firstLine } from '../http/fields.ts'
 import { isFailure, type ResponseHead } from '../http/policy.ts'
+import { withoutWeakness } from '../http/validators.ts'
 import { routeName } from '../visit.ts'
 import { jittered, judgeRun, skipReason } from './decide.ts'
 import type { Flow } from './flow.ts'
@@ -15,7 +16,6 @@ import { validatorsOf } from './usable.ts'
 /** What the layers below have done to a response, as far as it is judged. */
 export interface Below {
   readonly headers: readonly HeaderField[]
-  readonly removed: readonly string[]
   readonly fields: Fields
   readonly outerSayings: Pick<ResponseHead, 'outerCacheControl' | 'outerVary'>
 }
@@ -78,7 +78,7 @@ function renewal(flow: Flow, run: Run, stored: Entry, below: Below): Substitutio
 // A 304 that names another entity-tag does not speak of what is stored (RFC 9111, 4.3.4).
 function hasOtherTag(stored: Entry, fields: Fields): boolean {
   const [ours, theirs] = [validatorsOf(stored)?.etag, firstLine(fields, 'etag')]
-  return ours !== undefined && theirs !== undefined && ours.replace(/^W\//, '') !== theirs.replace(/^W\//, '')
+  return ours !== undefined && theirs !== undefined && withoutWeakness(ours) !== withoutWeakness(theirs)
 }
 
 /** The client has got its substitute: what that means for the store, and for those who wait. */

@@ -31,7 +31,8 @@ function matchesAny(list: string, etag: string | undefined): boolean {
   return (list.match(ENTITY_TAG) ?? []).some((candidate) => withoutWeakness(candidate.trim()) === own)
 }
 
-function withoutWeakness(etag: string): string {
+/** The opaque part of an entity-tag, by which tags are compared weakly (RFC 9110, 8.8.3.2). */
+export function withoutWeakness(etag: string): string {
   return etag.startsWith('W/') ? etag.slice(2) : etag
 }
 

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import etag from 'etag'
 import { type Answer, answerTo } from '../core/answer.ts'
 import type { HeaderField, StoredResponse } from '../core/entry.ts'
-import { decide, decline, supersede } from '../flow/decide.ts'
+import { decide, decline, declineNewer } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land, release } from '../flow/land.ts'
 import { maySubstitute, settle, substitute } from '../flow/replace.ts'
@@ -142,8 +142,7 @@ class Recorder implements Recording {
     const decision = decide(this.#flow, this.#run, { status: head.status, fields, ...outerSayings })
     const isTooLarge = Number(firstLine(head.fields, 'content-length')) > this.#run.route.maxBodySize
     if (!decision.store || !isTooLarge) return decision
-    supersede(this.#flow, this.#run, head.status)
-    return decline(this.#flow, this.#run, 'too-large')
+    return declineNewer(this.#flow, this.#run, head.status, 'too-large')
   }
 
   #changeHead(head: Head): HeadChange {
@@ -250,8 +249,7 @@ class Recorder implements Recording {
       return
     }
     this.#isTooLarge = true
-    supersede(this.#flow, this.#run, this.#head?.status ?? this.#res.statusCode)
-    decline(this.#flow, this.#run, 'too-large')
+    declineNewer(this.#flow, this.#run, this.#head?.status ?? this.#res.statusCode, 'too-large')
     this.#giveUp('too-large')
   }
 

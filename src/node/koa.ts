@@ -2,7 +2,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import { pipeline, Readable, Transform } from 'node:stream'
 import { type Answer, answerTo } from '../core/answer.ts'
 import { type Entry, fieldValue, type StoredResponse } from '../core/entry.ts'
-import { decide, decline, statusOf, supersede } from '../flow/decide.ts'
+import { decide, decline, declineNewer, statusOf } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land } from '../flow/land.ts'
 import { failed, meansFailure, replacement, settle, substitute } from '../flow/replace.ts'
@@ -181,8 +181,7 @@ class ContextRecorder {
     if (body === undefined) return decline(this.#flow, this.#run, 'body')
     const length = Buffer.isBuffer(body) ? body.byteLength : Number(firstLine(fields, 'content-length'))
     if (!(length > this.#run.route.maxBodySize)) return decision
-    supersede(this.#flow, this.#run, this.#status)
-    return decline(this.#flow, this.#run, 'too-large')
+    return declineNewer(this.#flow, this.#run, this.#status, 'too-large')
   }
 
   #land(decision: Storing, body: Buffer): void {
@@ -233,10 +232,7 @@ class ContextRecorder {
       this.#run.route.maxBodySize,
       (body) => this.#land(decision, body),
       (reason) => {
-        if (reason === 'too-large') {
-          supersede(this.#flow, this.#run, this.#status)
-          decline(this.#flow, this.#run, reason)
-        }
+        if (reason === 'too-large') declineNewer(this.#flow, this.#run, this.#status, reason)
         abandon(this.#flow, this.#run, reason)
       },
     )
