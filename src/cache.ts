@@ -1,5 +1,6 @@
 import type { Lookup, TagBackend } from './backends/backend.ts'
 import { Guard } from './backends/guard.ts'
+import { fileJournal } from './backends/journal.ts'
 import { memory } from './backends/memory.ts'
 import { fieldsOf, freshFor } from './core/entry.ts'
 import { encodeKey } from './core/key.ts'
@@ -38,6 +39,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   readonly #guard: Guard
   readonly #options: ResolvedCache
   readonly #events = new Events()
+  readonly #journal: ReturnType<typeof fileJournal> | undefined
   #isClosed = false
 
   /** @internal */
@@ -46,9 +48,10 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.#backend = options.backend ?? memory(options.time ? { time: options.time } : {})
     this.#options = resolveCache(options, this.#backend.maxBodySize)
     const { backendTimeout: timeout, backendPause: pause, time } = this.#options
+    this.#journal = options.journal === undefined ? undefined : fileJournal(options.journal)
     this.#guard = new Guard(
       this.#backend,
-      { timeout, pause, time },
+      { timeout, pause, time, journal: this.#journal },
       {
         fault: (operation, error) => this.#events.emit({ type: 'fault', operation, error }),
         state: (state) => this.#events.emit({ type: 'backend', state }),
@@ -57,6 +60,10 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.flow = new Flow(this.#guard, this.#options, this.#events)
     this.#takeNamespace()
     this.#backend.onRemoval?.((removal) => this.#events.emit({ type: 'removal', ...removal }))
+    this.#backend.onTrust?.((isTrusted) =>
+      this.#events.emit({ type: 'backend', state: isTrusted ? 'near-trusted' : 'near-lost' }),
+    )
+    this.#backend.onWarning?.((code, error) => this.#events.warn(code, undefined, error))
   }
 
   /** The key of a request, as `'GET /products/:id?id=42&page=2'`. Different requests have different keys. */
@@ -122,7 +129,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     const key = this.flow.lodge(parts, request.headers ?? {}, vary, fieldsOf(stored.headers))?.key
     if (key === undefined) return this.#answer(false)
     const time = this.flow.now()
-    const clock = stamp === undefined ? this.#guard.clock() : stamp
+    const clock = stamp === undefined ? this.#guard.clock(key) : stamp
     return this.#answer(
       chain(clock, (stamp) => {
         if (stamp === undefined) return false
@@ -134,14 +141,22 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     )
   }
 
-  /** The invalidation clock now, for `set`: take it before you read what the response is computed from. */
-  stamp(): Answer<Sync, number> {
+  /**
+   * The invalidation clock now, for `set`: take it before you read what the response is computed from. A backend with several
+   * clocks (Redis Cluster) has to be told what it is for: give it the same route and request as `set`.
+   */
+  stamp(route?: string, request: CacheRequest = {}): Answer<Sync, number> {
     this.#checkOpen()
-    return this.#answer(chain(this.#guard.clock(), (clock) => clock ?? 0))
+    const key = route === undefined ? undefined : this.keyFromRequest(route, request)
+    return this.#answer(chain(this.#guard.clock(key), (clock) => clock ?? 0))
   }
 
-  /** Purges every response that carries any of the tags, stored or still being computed. Throws `ERR_TAGCACHE_TAG`. */
-  invalidateTags(tags: TagList<T>): Answer<Sync, void> {
+  /**
+   * Purges every response that carries any of the tags, stored or still being computed. Answers whether the backend has
+   * taken it; where it has not, it is kept and delivered later, and nothing stored earlier is trusted here until then.
+   * Throws `ERR_TAGCACHE_TAG`.
+   */
+  invalidateTags(tags: TagList<T>): Answer<Sync, boolean> {
     this.#checkOpen()
     return this.#answer(purge(this.flow, tags as TagList))
   }
@@ -152,8 +167,8 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     return this.#answer(this.#guard.delete(this.keyFromRequest(route, request)))
   }
 
-  /** Purges everything, stored or still being computed. */
-  clear(): Answer<Sync, void> {
+  /** Purges everything, stored or still being computed. Answers whether the backend has taken it, as `invalidateTags` does. */
+  clear(): Answer<Sync, boolean> {
     this.#checkOpen()
     return this.#answer(purgeEverything(this.flow))
   }
@@ -176,11 +191,16 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     if (this.#isClosed) return this.#answer(undefined as void)
     this.#isClosed = true
     this.flow.isClosed = true
-    const taken = namespaces.get(this.#backend)
-    taken?.delete(this.#options.namespace ?? '')
-    if (taken && taken.size > 0) return this.#answer(undefined as void)
-    this.flow.isOver = true
-    return this.#answer(this.#backend.close())
+    return this.#answer(
+      chain(this.#guard.close(), () => {
+        this.#journal?.close()
+        const taken = namespaces.get(this.#backend)
+        taken?.delete(this.#options.namespace ?? '')
+        if (taken && taken.size > 0) return
+        this.flow.isOver = true
+        return this.#backend.close()
+      }),
+    )
   }
 
   #seeker({ headers = {} }: CacheRequest) {

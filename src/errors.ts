@@ -11,6 +11,11 @@ const ERROR_CODES = {
   ERR_TAGCACHE_FRAME: 'Stored bytes are damaged, or were written by something else.',
   ERR_TAGCACHE_BACKEND_TIMEOUT: 'The backend did not answer within its deadline.',
   ERR_TAGCACHE_BACKEND_ANSWER: 'The backend answered with something that the contract does not allow.',
+  ERR_TAGCACHE_JOURNAL: 'A journal cannot be written, or is used twice.',
+  ERR_TAGCACHE_BACKEND_AWAY: 'The connection to the backend is lost.',
+  ERR_TAGCACHE_REDIS_CLIENT: 'A client was handed to redis() that it cannot use.',
+  ERR_TAGCACHE_REDIS_SERVER: 'The Redis server cannot be used as it is.',
+  ERR_TAGCACHE_BACKEND_REPLY: 'The backend is there, and refused a call. It is not left alone for that.',
 } as const
 
 /** The stable codes of the errors that this library throws or reports. */
@@ -50,6 +55,10 @@ const WARNINGS = {
     'A `scope` function gave no principal, so the request bypassed the cache. Return a non-empty string or number for whoever may share the response.',
   TAGCACHE_TAGS_TOO_LONG:
     'The tags of a response do not fit into the field that `tagField` names, so the field was left out. Use fewer or shorter tags.',
+  TAGCACHE_REDIS_UNUSABLE:
+    'The Redis server or its set-up cannot be used, so nothing is cached. The error says what is wrong and what to do.',
+  TAGCACHE_REDIS_EVICTION:
+    'The maxmemory-policy of Redis does not suit a cache. Set `allkeys-lru`, `allkeys-lfu`, or a `volatile-` policy by use: under `noeviction` a full server takes no invalidations, so that nothing in it is trusted any more; under a random one the bookkeeping is evicted like anything else, and all entries with it.',
   TAGCACHE_LISTENER_FAILED:
     'A listener given to cache.on() threw, and is not called any more. The request that it was told about was not affected.',
 } as const

@@ -5,12 +5,20 @@ import type { CacheOptions } from './options/cache.ts'
 export type {
   BackendSize,
   CacheBackend,
+  Changes,
+  Feed,
+  Lease,
+  LeaseEnd,
+  Leases,
   Lookup,
+  LookupNeeds,
   Reply,
   TagBackend,
+  Tier,
 } from './backends/backend.ts'
 export { type IsSync, type KeyValueOptions, keyValue } from './backends/key-value.ts'
 export { type MemoryOptions, memory } from './backends/memory.ts'
+export { type TieredOptions, tiered } from './backends/tiered.ts'
 export type { Answer, Cache } from './cache.ts'
 export type { Entry, HeaderField, Removal, RemovalReason, StoredResponse } from './core/entry.ts'
 export { decodeKey, type KeyParts } from './core/key.ts'

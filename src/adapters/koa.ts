@@ -7,7 +7,7 @@ import { abandon } from '../flow/land.ts'
 import type { Finding } from '../flow/run.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { captureKoa, refuseKoa, replayKoa } from '../node/koa.ts'
-import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
+import { type InvalidatesOptions, type PurgeTags, preparePurge, UNDELIVERED } from '../node/purge.ts'
 import { announce, enter, find, ignore, type Passage, refreshIn, type Standing } from '../node/serve.ts'
 import { hostPart, mountedPath, queryOf } from '../node/target.ts'
 import type { CacheOptions } from '../options/cache.ts'
@@ -147,7 +147,8 @@ function purgingHandler(
     const { req, res } = ctx
     const settle = purge({ req, res, call: callerOf(ctx), target: () => targetOf(ctx, invalidates) })
     await next()
-    if (ctx.respond !== false || res.headersSent) await settle(ctx.status)
+    if (ctx.respond === false && !res.headersSent) return
+    if (!(await settle(ctx.status)) && !res.headersSent) ctx.throw(503, UNDELIVERED)
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Entry, Removal } from '../core/entry.ts'
 import type { MaybePromise } from '../core/maybe.ts'
+import type { WarningCode } from '../errors.ts'
 
 /** The smallest backend: three methods over bytes. `keyValue()` makes a full backend of it. */
 export interface CacheBackend {
@@ -21,6 +22,58 @@ export interface Lookup {
   readonly clock: number
   /** Why what is kept there could not be read; it counts as nothing. */
   readonly fault?: unknown
+  /** What became of the lease that was asked for; undefined where the entry is valid and fresh, or the backend has no leases. */
+  readonly lease?: Lease
+  /** Where the entry comes from, of a backend in two tiers. */
+  readonly tier?: Tier
+}
+
+/** In this process, or in the backend that is shared. */
+export type Tier = 'near' | 'far'
+
+/** The right to compute what is kept under a key, for all processes that share the backend. */
+export type Lease =
+  /** It is the asker's, until it ends. */
+  | { readonly kind: 'taken'; readonly holder: string }
+  /** Somebody else computes, for so many milliseconds more at the most. */
+  | { readonly kind: 'held'; readonly left: number }
+
+/** What a look-up needs beside the entry. */
+export interface LookupNeeds {
+  /** Take the lease for so many milliseconds where the entry is missing, outdated or stale. */
+  readonly lease?: number
+  /** A position that this process has to have caught up with (`TagBackend.position`). */
+  readonly position?: string
+}
+
+/** How a lease has ended: something is stored; what came of it is of no use to others; or nothing came of it. */
+export type LeaseEnd = 'stored' | 'declined' | 'abandoned'
+
+/** Leases, where a backend has them. */
+export interface Leases {
+  /** Has a lease last for so many milliseconds from now on; `tags` are those whose invalidation ends it. Answers whether it is still held. */
+  hold(key: string, holder: string, milliseconds: number, tags?: readonly string[]): MaybePromise<boolean>
+  /** Ends it without a store. */
+  release(key: string, holder: string, end: 'declined' | 'abandoned'): MaybePromise<void>
+  /** Tells how a lease that somebody else holds has ended, if that is heard of. Returns the way to stop waiting. */
+  onEnd(key: string, listener: (end: LeaseEnd) => void): () => void
+}
+
+/** What was invalidated or deleted, as those who keep copies are told. */
+export interface Changes {
+  /** Tags, or what else was named in an invalidation; undefined where it may be anything. */
+  readonly tags: readonly string[] | undefined
+  readonly keys: readonly string[]
+}
+
+/** What a backend offers to a near tier in front of it. */
+export interface Feed {
+  /** What was invalidated or deleted since a position, and the position now. All of it took effect everywhere before it is told here. */
+  changesSince(position: string | undefined): Promise<Changes & { readonly position: string }>
+  /** Whether whoever has reached the one position has passed the other. */
+  hasPassed(reached: string, other: string): boolean
+  /** Has changes told as soon as they are heard of; some may be missed. Returns the way to end that. */
+  listen(listener: (changes: Changes) => void): () => void
 }
 
 /** How much a backend holds. */
@@ -44,13 +97,16 @@ export interface TagBackend<Sync extends boolean = boolean> {
   /** The largest body it takes, in bytes. */
   readonly maxBodySize: number
   /** The entry under the key, the latest invalidation of its tags and the clock, in one step. */
-  lookup(key: string): Reply<Sync, Lookup>
-  /** The clock now. */
-  clock(): Reply<Sync, number>
-  /** The latest invalidation of any of these tags. */
-  invalidatedAt(tags: readonly string[]): Reply<Sync, number>
-  /** Keeps the entry for `ttl` milliseconds at the most. Answers whether it is kept; one that is born outdated need not be. */
-  store(entry: Entry, ttl: number): Reply<Sync, boolean>
+  lookup(key: string, needs?: LookupNeeds): Reply<Sync, Lookup>
+  /** The clock now: the one that counts for the key, where there are several. */
+  clock(key?: string): Reply<Sync, number>
+  /** The latest invalidation of any of these tags, on the clock that counts for the key. */
+  invalidatedAt(tags: readonly string[], key?: string): Reply<Sync, number>
+  /**
+   * Keeps the entry for `ttl` milliseconds at the most, and ends the lease of that holder. Answers whether it is kept; one
+   * that is born outdated need not be.
+   */
+  store(entry: Entry, ttl: number, holder?: string): Reply<Sync, boolean>
   /** Advances the clock and writes its value as the last invalidation of each tag. Takes time by the number of tags, not of entries. */
   invalidate(tags: readonly string[]): Reply<Sync, void>
   /** Forgets one entry; answers whether there was one. */
@@ -59,8 +115,20 @@ export interface TagBackend<Sync extends boolean = boolean> {
   clear(): Reply<Sync, void>
   /** The entries that carry the tag, newest first; outdated ones may be among them. */
   list(tag: string, limit: number): Reply<Sync, readonly Lookup[]>
+  /** Which clock counts for a key; stamps are of use only for keys of one clock. Without it there is one clock for all keys. */
+  clockOf?(key: string): number
+  /** One run for each key among all processes that share the backend. */
+  readonly leases?: Leases
+  /** For a near tier. */
+  readonly feed?: Feed
+  /** Where the last invalidation of this process stands, for others to catch up with. */
+  position?(): string | undefined
   /** How much it holds; undefined where that is not known. */
   size?(): BackendSize
+  /** Has it told when copies in this process are not trusted any more, for want of news, and when they are again. */
+  onTrust?(listener: (isTrusted: boolean) => void): void
+  /** Has what is wrong with the set-up told, now and later. */
+  onWarning?(listener: (code: WarningCode, error?: unknown) => void): void
   /** Has every removal told from now on. */
   onRemoval?(listener: (removal: Removal) => void): void
   /** Ends what the backend itself has started. A client that was handed in stays open. */

@@ -1,41 +1,165 @@
 import { crc32 } from 'node:zlib'
-import type { Entry } from '../core/entry.ts'
+import type { Entry, HeaderField } from '../core/entry.ts'
 import { TagcacheError } from '../errors.ts'
+import { FrameReader, FrameWriter } from './frame.ts'
 
-// A frame: four bytes of magic with the version, the head's length, a checksum of what follows, the head as JSON, the body.
-const MAGIC = Buffer.from('tgc1', 'latin1')
-const PREFIX = 12
+// A frame: magic with the version, a checksum of what follows, and then what a script in Redis reads without knowing the rest:
+// stamp, end of freshness in epoch milliseconds, length of the tags, identity behind its length, tags as a MessagePack list.
+const MAGIC = Buffer.from('tgc2', 'latin1')
+const CHECKED_FROM = 8
+const PREFIX = 29
 
-/** Writes an entry as bytes. `identity` is whatever the writer wants to find again in `decodeEntry`. */
-export function encodeEntry(entry: Entry, identity: string): Uint8Array {
-  const { body, ...response } = entry.response
-  const head = Buffer.from(JSON.stringify({ identity, entry: { ...entry, response } }), 'utf8')
-  const frame = Buffer.allocUnsafeSlow(PREFIX + head.byteLength + body.byteLength)
+/** What is kept of an entry beside it. */
+export interface Kept {
+  /** Whatever the writer wants to find again, so that it knows the entry as its own; at most 255 bytes. */
+  readonly identity: string
+  /** How the body was compressed before it was written. */
+  readonly isCompressed?: boolean
+}
+
+const MUST_REVALIDATE = 1
+const IS_SHARED = 2
+const IS_COMPRESSED = 4
+
+/** Writes an entry as bytes. */
+export function encodeEntry(entry: Entry, { identity, isCompressed = false }: Kept): Buffer {
+  const { response } = entry
+  const own = Buffer.from(identity)
+  const tags = packTexts(entry.tags)
+  const head = new FrameWriter()
+  head.byte(
+    (entry.mustRevalidate ? MUST_REVALIDATE : 0) |
+      (entry.isShared ? IS_SHARED : 0) |
+      (isCompressed ? IS_COMPRESSED : 0),
+  )
+  head.text(entry.key)
+  for (const number of numbersOf(entry)) head.number(number)
+  head.count(response.status)
+  head.text(response.statusMessage)
+  writeFields(head, response.headers)
+  writeFields(head, response.trailers)
+  head.list(response.removed, (name) => head.text(name))
+  const frame = Buffer.allocUnsafeSlow(
+    PREFIX + own.byteLength + tags.byteLength + head.length + response.body.byteLength,
+  )
   MAGIC.copy(frame)
-  frame.writeUInt32LE(head.byteLength, 4)
-  head.copy(frame, PREFIX)
-  frame.set(body, PREFIX + head.byteLength)
-  frame.writeUInt32LE(checksumOf(frame), 8)
+  frame.writeDoubleLE(entry.stamp, 8)
+  frame.writeDoubleLE(entry.time + entry.lifetime, 16)
+  frame.writeUInt32LE(tags.byteLength, 24)
+  frame.writeUInt8(own.byteLength, 28)
+  own.copy(frame, PREFIX)
+  tags.copy(frame, PREFIX + own.byteLength)
+  const bodyAt = head.copyTo(frame, PREFIX + own.byteLength + tags.byteLength)
+  frame.set(response.body, bodyAt)
+  frame.writeUInt32LE(crc32(frame.subarray(CHECKED_FROM)), 4)
   return frame
 }
 
 /** Reads what `encodeEntry` wrote. Throws `ERR_TAGCACHE_FRAME` for anything else, and for bytes that were damaged. */
-export function decodeEntry(bytes: unknown): { entry: Entry; identity: string } {
+export function decodeEntry(bytes: unknown): Kept & { entry: Entry } {
   if (!(bytes instanceof Uint8Array)) throw damaged(`a ${typeof bytes} is no frame`)
   const frame = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (frame.byteLength < PREFIX || !frame.subarray(0, 4).equals(MAGIC))
     throw damaged('it does not begin as a frame does')
-  if (checksumOf(frame) !== frame.readUInt32LE(8)) throw damaged('its checksum does not fit')
-  const bodyAt = PREFIX + frame.readUInt32LE(4)
-  const { identity, entry } = JSON.parse(frame.toString('utf8', PREFIX, bodyAt))
-  return { identity, entry: { ...entry, response: { ...entry.response, body: frame.subarray(bodyAt) } } }
+  if (crc32(frame.subarray(CHECKED_FROM)) !== frame.readUInt32LE(4)) throw damaged('its checksum does not fit')
+  try {
+    return read(frame)
+  } catch (cause) {
+    // Whoever writes other bytes can write their checksum as well.
+    throw damaged('it ends too soon', cause)
+  }
 }
 
-// Of everything but the magic, which is compared, and itself.
-function checksumOf(frame: Buffer): number {
-  return crc32(frame.subarray(PREFIX), crc32(frame.subarray(4, 8)))
+function read(frame: Buffer): Kept & { entry: Entry } {
+  const tagsAt = PREFIX + frame.readUInt8(28)
+  const tagsEnd = tagsAt + frame.readUInt32LE(24)
+  const identity = frame.toString('utf8', PREFIX, tagsAt)
+  const tags = unpackTexts(frame.subarray(tagsAt, tagsEnd))
+  const head = new FrameReader(frame, tagsEnd)
+  const flags = head.byte()
+  const key = head.text()
+  const [time, cost, lifetime, initialAge, staleWhileRevalidate, staleIfError] = [1, 2, 3, 4, 5, 6].map(() =>
+    head.number(),
+  ) as [number, number, number, number, number, number]
+  const response = {
+    status: head.count(),
+    statusMessage: head.text(),
+    headers: readFields(head),
+    trailers: readFields(head),
+    removed: head.list(() => head.text()),
+    body: head.rest(),
+  }
+  const entry: Entry = {
+    key,
+    tags,
+    stamp: frame.readDoubleLE(8),
+    time,
+    cost,
+    lifetime,
+    initialAge,
+    staleWhileRevalidate,
+    staleIfError,
+    mustRevalidate: (flags & MUST_REVALIDATE) !== 0,
+    isShared: (flags & IS_SHARED) !== 0,
+    response,
+  }
+  return { identity, isCompressed: (flags & IS_COMPRESSED) !== 0, entry }
 }
 
-function damaged(how: string): TagcacheError {
-  return new TagcacheError('ERR_TAGCACHE_FRAME', `Stored bytes cannot be read: ${how}. They count as a miss.`)
+function numbersOf({ time, cost, lifetime, initialAge, staleWhileRevalidate, staleIfError }: Entry): number[] {
+  return [time, cost, lifetime, initialAge, staleWhileRevalidate, staleIfError]
+}
+
+const APPEND = 1
+const IS_DEFAULT = 2
+const IS_LIST = 4
+
+function writeFields(head: FrameWriter, fields: readonly HeaderField[]): void {
+  head.list(fields, ({ name, value, append, isDefault }) => {
+    head.byte((append ? APPEND : 0) | (isDefault ? IS_DEFAULT : 0) | (typeof value === 'string' ? 0 : IS_LIST))
+    head.text(name)
+    if (typeof value === 'string') head.text(value)
+    else head.list(value, (line) => head.text(line))
+  })
+}
+
+function readFields(head: FrameReader): HeaderField[] {
+  return head.list(() => {
+    const flags = head.byte()
+    const name = head.text()
+    const value = flags & IS_LIST ? head.list(() => head.text()) : head.text()
+    return {
+      name,
+      value,
+      ...(flags & APPEND ? { append: true } : {}),
+      ...(flags & IS_DEFAULT ? { isDefault: true } : {}),
+    }
+  })
+}
+
+/** Texts as MessagePack: array 32, and str 32 for each. */
+export function packTexts(texts: readonly string[]): Buffer {
+  const sizes = texts.map((text) => Buffer.byteLength(text))
+  const packed = Buffer.allocUnsafe(sizes.reduce((sum, size) => sum + size + 5, 5))
+  let at = packed.writeUInt32BE(texts.length, packed.writeUInt8(0xdd, 0))
+  for (const [index, text] of texts.entries()) {
+    at = packed.writeUInt32BE(sizes[index]!, packed.writeUInt8(0xdb, at))
+    at += packed.write(text, at)
+  }
+  return packed
+}
+
+function unpackTexts(packed: Buffer): string[] {
+  let at = 5
+  return Array.from({ length: packed.readUInt32BE(1) }, () => {
+    const start = at + 5
+    at = start + packed.readUInt32BE(at + 1)
+    if (at > packed.byteLength) throw new RangeError('A tag is cut.')
+    return packed.toString('utf8', start, at)
+  })
+}
+
+function damaged(how: string, cause?: unknown): TagcacheError {
+  const message = `Stored bytes cannot be read: ${how}. They count as a miss.`
+  return new TagcacheError('ERR_TAGCACHE_FRAME', message, cause === undefined ? undefined : { cause })
 }

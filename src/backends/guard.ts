@@ -2,12 +2,13 @@ import { type Entry, isSound } from '../core/entry.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { inTime, type Time } from '../core/time.ts'
 import { TagcacheError } from '../errors.ts'
-import type { BackendSize, Lookup, TagBackend } from './backend.ts'
+import type { BackendSize, LeaseEnd, Lookup, LookupNeeds, TagBackend } from './backend.ts'
+import { type Journal, Undelivered } from './undelivered.ts'
 
 /** Told what goes wrong with the backend. */
 export interface GuardEvents {
   fault(operation: string, error: unknown): void
-  state(state: 'paused' | 'resumed'): void
+  state(state: 'paused' | 'resumed' | 'behind' | 'delivered'): void
 }
 
 /** How a guard treats its backend, in milliseconds. */
@@ -15,10 +16,12 @@ export interface GuardOptions {
   readonly timeout: number
   readonly pause: number
   readonly time: Time
+  readonly journal?: Journal | undefined
 }
 
 const NOTHING: BackendSize = { entries: 0, bytes: 0 }
-const MOST_PENDING_TAGS = 10_000
+// So many tags go into one call, that it can end within its deadline.
+const TAGS_PER_CALL = 1000
 
 /**
  * Stands between the cache and a backend that may throw, hang or answer nonsense: every call ends within the deadline,
@@ -29,15 +32,18 @@ export class Guard {
   readonly #backend: TagBackend
   readonly #options: GuardOptions
   readonly #events: GuardEvents
-  readonly #pendingTags = new Set<string>()
-  #pendingClear = false
+  readonly #undelivered: Undelivered
   #delivery: Promise<void> | undefined
+  #retry: (() => void) | undefined
+  #isBehindTold = false
   #pausedUntil: number | undefined
 
   constructor(backend: TagBackend, options: GuardOptions, events: GuardEvents) {
     this.#backend = backend
     this.#options = options
     this.#events = events
+    this.#undelivered = new Undelivered(options.journal, (error) => events.fault('journal', error))
+    if (this.isBehind) this.#fallBehind()
   }
 
   /** Whether every call answers at once. */
@@ -45,9 +51,9 @@ export class Guard {
     return this.#backend.sync
   }
 
-  lookup(key: string): MaybePromise<Lookup | undefined> {
+  lookup(key: string, needs?: LookupNeeds): MaybePromise<Lookup | undefined> {
     return chain(
-      this.#afterDelivery(() => this.#call('lookup', () => this.#backend.lookup(key), isLookup)),
+      this.#afterDelivery(() => this.#call('lookup', () => this.#backend.lookup(key, needs), isLookup)),
       (found) => {
         if (found) this.#tellFault('lookup', found)
         return found
@@ -55,18 +61,51 @@ export class Guard {
     )
   }
 
-  clock(): MaybePromise<number | undefined> {
-    return this.#afterDelivery(() => this.#call('clock', () => this.#backend.clock(), isClock))
+  clock(key?: string): MaybePromise<number | undefined> {
+    return this.#afterDelivery(() => this.#call('clock', () => this.#backend.clock(key), isClock))
   }
 
   /** The latest invalidation of the tags; undefined where it cannot be told, which has to count as later than anything. */
-  invalidatedAt(tags: readonly string[]): MaybePromise<number | undefined> {
-    return this.#afterDelivery(() => this.#call('invalidatedAt', () => this.#backend.invalidatedAt(tags), isClock))
+  invalidatedAt(tags: readonly string[], key?: string): MaybePromise<number | undefined> {
+    return this.#afterDelivery(() => this.#call('invalidatedAt', () => this.#backend.invalidatedAt(tags, key), isClock))
   }
 
-  /** Whether the backend kept it. */
-  store(entry: Entry, ttl: number): MaybePromise<boolean> {
-    return isTrue(this.#call('store', () => this.#backend.store(entry, ttl), isBoolean))
+  /** Whether stamps for the one key are of use for the other. */
+  haveOneClock(one: string, other: string): boolean {
+    const { clockOf } = this.#backend
+    return one === other || !clockOf || clockOf.call(this.#backend, one) === clockOf.call(this.#backend, other)
+  }
+
+  /** Whether the backend kept it. Ends the lease of that holder. */
+  store(entry: Entry, ttl: number, holder?: string): MaybePromise<boolean> {
+    return isTrue(this.#call('store', () => this.#backend.store(entry, ttl, holder), isBoolean))
+  }
+
+  /** Whether the backend has leases. */
+  get hasLeases(): boolean {
+    return this.#backend.leases !== undefined
+  }
+
+  /** Has a lease last. Whether it is still held. */
+  hold(key: string, holder: string, milliseconds: number, tags?: readonly string[]): MaybePromise<boolean> {
+    const { leases } = this.#backend
+    return isTrue(leases && this.#call('hold', () => leases.hold(key, holder, milliseconds, tags), isBoolean))
+  }
+
+  /** Ends a lease without a store. */
+  release(key: string, holder: string, end: 'declined' | 'abandoned'): MaybePromise<void> {
+    const { leases } = this.#backend
+    return chain(leases && this.#take('release', () => leases.release(key, holder, end)), () => {})
+  }
+
+  /** Has it told how a lease that somebody else holds ends. Returns the way to end that. */
+  onLeaseEnd(key: string, listener: (end: LeaseEnd) => void): () => void {
+    return this.#backend.leases?.onEnd(key, listener) ?? (() => {})
+  }
+
+  /** Where the last invalidation of this process stands, where the backend tells. */
+  position(): string | undefined {
+    return this.#backend.position?.()
   }
 
   list(tag: string, limit: number): MaybePromise<readonly Lookup[] | undefined> {
@@ -94,40 +133,61 @@ export class Guard {
     }
   }
 
-  /** Answers once the backend has taken it, or once it is kept for later. */
-  invalidate(tags: readonly string[]): MaybePromise<void> {
-    return chain(
-      this.#take('invalidate', () => this.#backend.invalidate(tags)),
-      (taken) => {
-        if (!taken) this.#keep(tags)
-      },
-    )
+  /** Answers once the backend has taken it, or once it is kept for later: then false. */
+  invalidate(tags: readonly string[]): MaybePromise<boolean> {
+    return this.#takeTags(tags)
   }
 
   /** The same for everything. */
-  clear(): MaybePromise<void> {
+  clear(): MaybePromise<boolean> {
     return chain(
       this.#take('clear', () => this.#backend.clear()),
-      (taken) => {
-        if (!taken) this.#keepClear()
-      },
+      (taken) => taken || this.#keep(undefined),
     )
   }
 
   /** Whether invalidations wait for the backend to take them. */
   get isBehind(): boolean {
-    return this.#pendingClear || this.#pendingTags.size > 0 || this.#delivery !== undefined
+    return !this.#undelivered.isEmpty || this.#delivery !== undefined
   }
 
-  #keep(tags: readonly string[]): void {
-    if (this.#pendingClear) return
-    for (const tag of tags) this.#pendingTags.add(tag)
-    if (this.#pendingTags.size > MOST_PENDING_TAGS) this.#keepClear()
+  /** Tries once more to deliver what waits, and no more after that. */
+  close(): MaybePromise<void> {
+    const last = this.#undelivered.isEmpty ? undefined : (this.#delivery ?? this.#deliver())
+    return chain(last, () => this.#retry?.())
   }
 
-  #keepClear(): void {
-    this.#pendingClear = true
-    this.#pendingTags.clear()
+  #takeTags(tags: readonly string[]): MaybePromise<boolean> {
+    const some = tags.length > TAGS_PER_CALL ? tags.slice(0, TAGS_PER_CALL) : tags
+    const rest = tags.slice(some.length)
+    return chain(
+      this.#take('invalidate', () => this.#backend.invalidate(some)),
+      (taken) => {
+        if (!taken) return this.#keep(tags)
+        return rest.length === 0 || this.#takeTags(rest)
+      },
+    )
+  }
+
+  #keep(tags: readonly string[] | undefined): false {
+    this.#undelivered.add(tags)
+    this.#fallBehind()
+    return false
+  }
+
+  // Others serve what was purged until they are told, so that does not wait for the next request.
+  #fallBehind(): void {
+    if (!this.#isBehindTold) this.#events.state('behind')
+    this.#isBehindTold = true
+    this.#retryLater()
+  }
+
+  #retryLater(): void {
+    this.#retry ??= this.#options.time.after(this.#options.pause, () => {
+      this.#retry = undefined
+      if (!this.isBehind) return
+      void chain(this.#delivery ?? this.#deliver(), () => (this.isBehind ? this.#retryLater() : undefined))
+    })
   }
 
   // Nothing stored before an invalidation is trusted until the backend has it.
@@ -137,20 +197,17 @@ export class Guard {
     return chain(this.#delivery ?? this.#deliver(), () => (this.isBehind ? undefined : next()))
   }
 
-  // What is invalidated while a delivery is under way is not covered by it, so the kept tags are taken out first.
+  // What is invalidated while a delivery is under way is not covered by it, so what is kept is taken out first.
   #deliver(): MaybePromise<void> {
-    const tags = [...this.#pendingTags]
-    const everything = this.#pendingClear
-    this.#pendingTags.clear()
-    this.#pendingClear = false
-    const taken = everything
-      ? this.#take('clear', () => this.#backend.clear())
-      : this.#take('invalidate', () => this.#backend.invalidate(tags))
-    const done = chain(taken, (isTaken) => {
+    const tags = this.#undelivered.takeOut()
+    const taken = tags === undefined ? this.clear() : this.#takeTags(tags)
+    const done: MaybePromise<void> = chain(taken, (isTaken) => {
       this.#delivery = undefined
-      if (isTaken) return
-      if (everything) this.#keepClear()
-      else this.#keep(tags)
+      if (!isTaken) return
+      if (!this.#undelivered.isEmpty) return this.#deliver()
+      this.#undelivered.settle()
+      this.#isBehindTold = false
+      this.#events.state('delivered')
     })
     if (isPromise(done)) this.#delivery = done
     return done
@@ -195,7 +252,7 @@ export class Guard {
   }
 
   #fail(operation: string, error: unknown): undefined {
-    this.#pauseBackend()
+    if (!isRefusal(error)) this.#pauseBackend()
     this.#events.fault(operation, error)
   }
 
@@ -224,6 +281,11 @@ export class Guard {
     }
     return inTime(time, timeout, answer, late)
   }
+}
+
+// Whoever refuses is there.
+function isRefusal(error: unknown): boolean {
+  return error instanceof TagcacheError && error.code === 'ERR_TAGCACHE_BACKEND_REPLY'
 }
 
 function isTrue(answer: MaybePromise<boolean | undefined>): MaybePromise<boolean> {

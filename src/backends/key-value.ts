@@ -124,7 +124,7 @@ class KeyValueBackend implements TagBackend {
     if (isOutdated(entry.stamp, this.#index.invalidatedAt(entry.tags))) return false
     const identity = String(++this.#stores)
     const keepUntil = this.#time.now() + ttl
-    const bytes = encodeEntry(entry, `${this.#run}/${identity}`)
+    const bytes = encodeEntry(entry, { identity: `${this.#run}/${identity}` })
     const kept = this.#backend.set(this.#address(entry.key), bytes, Math.ceil(ttl / 1000)) as MaybePromise<unknown>
     return chain(kept, () => this.#know(entry, { key: entry.key, identity, keepUntil, stamp: entry.stamp, links: [] }))
   }

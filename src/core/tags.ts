@@ -47,6 +47,11 @@ export function isTagName(name: string): boolean {
   }
 }
 
+/** Whether a name is one that the cache itself gives, by which nothing is ever listed: a URI's, or that of everything in a namespace. */
+export function isImplicit(name: string): boolean {
+  return /^(?:[\w.-]+\|)?uri\/|^[\w.-]+\|everything$/.test(name)
+}
+
 function unique(tags: TagList, namesOf: (tag: TypedTag) => string[]): string[] {
   const names = new Set<string>()
   for (const tag of Array.isArray(tags) ? tags : [tags]) {

@@ -19,6 +19,9 @@ export const systemTime: Time = {
   },
 }
 
+/** The same, by a clock that never goes back, and goes on while the process stands still. */
+export const monotonicTime: Time = { now: () => performance.timeOrigin + performance.now(), after: systemTime.after }
+
 /** The promise's outcome, or `late()` as a rejection where it takes longer than that. */
 export function inTime<V>(
   time: Pick<Time, 'after'>,

@@ -21,6 +21,8 @@ export interface Trace {
   readonly ttl?: number
   /** How long the handler ran, or on a hit had run, in milliseconds. */
   readonly cost?: number
+  /** Where a hit came from, of a backend in two tiers. */
+  readonly tier?: 'near' | 'far'
 }
 
 /** What `cache.on` tells. No event carries a body, a header or a credential. */
@@ -38,12 +40,25 @@ export type CacheEvent =
       readonly cost: number
     }
   /** A purge of tags, or of what is known of a URI after an unsafe request (RFC 9111, 4.4). */
-  | { readonly type: 'invalidation'; readonly tags: readonly string[]; readonly uris: readonly string[] }
-  | { readonly type: 'clear' }
+  | {
+      readonly type: 'invalidation'
+      readonly tags: readonly string[]
+      readonly uris: readonly string[]
+      /** Whether the backend has taken it; else it is kept, and delivered later. */
+      readonly isDelivered: boolean
+    }
+  | { readonly type: 'clear'; readonly isDelivered: boolean }
   /** A handler has thrown, and its client was given a stale response instead of the error. */
   | { readonly type: 'failure'; readonly route: string; readonly error: unknown }
   | { readonly type: 'fault'; readonly operation: string; readonly error: unknown }
-  | { readonly type: 'backend'; readonly state: 'paused' | 'resumed' }
+  /**
+   * The backend is left alone after a fault, and used again; invalidations wait until it takes them, while nothing stored is
+   * trusted, and have all been delivered; copies in a near tier are not trusted, for want of news, and are trusted again.
+   */
+  | {
+      readonly type: 'backend'
+      readonly state: 'paused' | 'resumed' | 'behind' | 'delivered' | 'near-lost' | 'near-trusted'
+    }
   | {
       readonly type: 'warning'
       readonly code: WarningCode

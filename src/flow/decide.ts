@@ -1,6 +1,7 @@
 import { isFailure, judgeStorage, type ResponseHead, type Storability, type Terms } from '../http/policy.ts'
 import { isAuthorized } from '../visit.ts'
 import type { Flow } from './flow.ts'
+import { dropLease } from './lease.ts'
 import type { Decision, Run } from './run.ts'
 import { collectTags } from './tags.ts'
 
@@ -90,7 +91,9 @@ export function decline(flow: Flow, run: Run, reason: string): Decision {
 }
 
 /** Has nobody wait for the run, and for the next ones of its key for a while. */
-export function letGo(flow: Flow, { flight, isRefresh }: Run): void {
+export function letGo(flow: Flow, run: Run): void {
+  const { flight, isRefresh } = run
+  dropLease(flow, run, 'declined')
   if (!flight) return
   // A refresh that comes to nothing backs off in a way of its own.
   if (!isRefresh) flow.flights.ground(flight.key)

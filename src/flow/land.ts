@@ -7,6 +7,7 @@ import type { Terms } from '../http/policy.ts'
 import { routeName } from '../visit.ts'
 import { declineNewer, letGo, skipReason } from './decide.ts'
 import type { Flow } from './flow.ts'
+import { dropLease, takeLease } from './lease.ts'
 import type { Decision, Run, Waiting } from './run.ts'
 import { uriTag } from './tags.ts'
 import { mayShare } from './usable.ts'
@@ -30,7 +31,7 @@ export function land(
   if (run.forward === 'method' && [...run.tags].some((tag) => !run.expectedTags.has(tag))) {
     return abandon(flow, run, 'late-tag')
   }
-  const lodging = flow.lodge(run.parts, run.visit.headers, decision.vary, fieldsOf(whole.headers), run.route)
+  const lodging = lodgingOf(flow, run, decision.vary, whole)
   if (!lodging) return abandon(flow, run, 'variants')
   run.tags.add(uriTag(flow, run.visit, fieldsOf(whole.headers)))
   const entry = entryOf(flow, run, lodging.key, decision.terms, whole)
@@ -45,6 +46,12 @@ function wholeOf({ stored, completion }: Run, response: StoredResponse): StoredR
   if (response.status !== 206) return response
   if (!storedPart(response)) return undefined
   return completion && stored ? completedResponse(stored.response, response) : response
+}
+
+/** Where what a run has made is kept; undefined where its stamp says nothing of that place. */
+export function lodgingOf(flow: Flow, run: Run, vary: readonly string[], { headers }: StoredResponse) {
+  const lodging = flow.lodge(run.parts, run.visit.headers, vary, fieldsOf(headers), run.route)
+  return lodging && flow.guard.haveOneClock(run.key, lodging.key) ? lodging : undefined
 }
 
 /** An entry of what a run has made, on those terms. */
@@ -76,10 +83,14 @@ export function keep(
   how: { reason?: string } = {},
 ): MaybePromise<void> {
   if (entry.lifetime > 0) flow.flights.clear(run.key)
+  const lease = takeLease(run)
+  // A lease is for the key that was looked up; whoever waits there looks again, and learns of the other.
+  const isElsewhere = lease !== undefined && entry.key !== run.key
+  if (isElsewhere) void flow.guard.release(run.key, lease, 'abandoned')
   endRun(flow, run)
   flow.backoff.succeed(run.key)
   flow.failing.succeed(run.key)
-  return chain(flow.guard.store(entry, milliseconds), (stored) => {
+  return chain(flow.guard.store(entry, milliseconds, isElsewhere ? undefined : lease), (stored) => {
     if (run.isRetracted) void flow.guard.delete(entry.key)
     if (stored) recordRun(flow, run, { stored, cost: entry.cost, ttl: entry.lifetime, ...how })
     else void chain(whyNotKept(flow, entry), (reason) => recordRun(flow, run, { stored, reason }))
@@ -88,7 +99,7 @@ export function keep(
 }
 
 function whyNotKept(flow: Flow, entry: Entry): MaybePromise<'backend' | 'outdated' | 'not-kept'> {
-  return chain(flow.guard.invalidatedAt(entry.tags), (latest) => {
+  return chain(flow.guard.invalidatedAt(entry.tags, entry.key), (latest) => {
     if (latest === undefined) return 'backend'
     return isOutdated(entry.stamp, latest) ? 'outdated' : 'not-kept'
   })
@@ -99,7 +110,7 @@ export function serveWaiters(flow: Flow, run: Run, entry: Entry): MaybePromise<v
   const { flight } = run
   if (!flight) return
   if (flight.waiters.size === 0) return flow.flights.land(flight, () => undefined)
-  return chain(flow.guard.invalidatedAt(entry.tags), (latest) => {
+  return chain(flow.guard.invalidatedAt(entry.tags, entry.key), (latest) => {
     const isCurrent = latest !== undefined && !isOutdated(entry.stamp, latest)
     flow.flights.land(flight, (waiting) => (maySettle(flow, run, waiting, entry, isCurrent) ? entry : undefined))
   })
@@ -145,6 +156,7 @@ export function retract(flow: Flow, run: Run): void {
 export function endRun(flow: Flow, run: Run): void {
   run.isOver = true
   flow.replaceable.delete(run)
+  dropLease(flow, run, 'abandoned')
 }
 
 /** What a run has come to. */

@@ -1,4 +1,4 @@
-import type { Lookup } from '../backends/backend.ts'
+import type { Lease, Lookup, Tier } from '../backends/backend.ts'
 import { ageOf, type Entry, freshFor } from '../core/entry.ts'
 import type { Flight } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
@@ -9,6 +9,7 @@ import type { Forward } from '../http/cache-status.ts'
 import { forbidsStoring, judgeReuse, type Wishes, wishesOf } from '../http/reuse.ts'
 import { admit, isByteRange, routeName, type Visit } from '../visit.ts'
 import type { Flow } from './flow.ts'
+import { leaseEnd, needsOf } from './lease.ts'
 import type { Finding, Run, Waiting } from './run.ts'
 import { asSent, leadRun, startRefreshRun, startRun } from './start.ts'
 import { refine, taggingOf } from './tags.ts'
@@ -25,7 +26,7 @@ export function look(flow: Flow, visit: Visit, onWait: OnWait): MaybePromise<Fin
   const { parts } = admission
   const place = flow.locate(visit, parts)
   if (!place) return pass(flow, visit, 'bypass', 'option-failed')
-  return chain(flow.guard.lookup(place.key), (found) => {
+  return chain(flow.guard.lookup(place.key, needsOf(flow, visit, place.key)), (found) => {
     return found ? judge(flow, { visit, parts, place }, found, onWait) : pass(flow, visit, 'bypass', 'backend')
   })
 }
@@ -47,6 +48,25 @@ interface Looked {
 }
 
 function judge(flow: Flow, looked: Looked, lookup: Lookup, onWait: OnWait): MaybePromise<Finding> {
+  return settleLease(flow, looked.place.key, lookup, judgeEntry(flow, looked, lookup, onWait))
+}
+
+// A lease that was taken is given back where nothing runs under it.
+function settleLease(
+  flow: Flow,
+  key: string,
+  { lease }: Lookup,
+  finding: MaybePromise<Finding>,
+): MaybePromise<Finding> {
+  if (lease?.kind !== 'taken') return finding
+  return chain(finding, (found) => {
+    const run = found.kind === 'run' ? found.run : found.kind === 'hit' ? found.refresh : undefined
+    if (run?.lease !== lease.holder) void flow.guard.release(key, lease.holder, 'abandoned')
+    return found
+  })
+}
+
+function judgeEntry(flow: Flow, looked: Looked, lookup: Lookup, onWait: OnWait): MaybePromise<Finding> {
   const { visit, place } = looked
   const now = flow.now()
   const entry = usable(lookup, place, visit, now)
@@ -55,10 +75,11 @@ function judge(flow: Flow, looked: Looked, lookup: Lookup, onWait: OnWait): Mayb
   const left = freshFor(entry, now)
   const canRefresh = left <= 0 && entry.staleWhileRevalidate > 0 && visit.canRefresh()
   const reuse = judgeReuse(entry, { freshFor: left, age: ageOf(entry, now) }, wishes, canRefresh)
-  if (reuse.kind === 'fresh') return hit(flow, visit, entry, now, early(flow, looked, lookup, left))
+  if (reuse.kind === 'fresh') return hit(flow, visit, entry, now, early(flow, looked, lookup, left), lookup.tier)
   if (reuse.kind === 'stale') {
     const isWhile = reuse.reason === 'stale-while-revalidate'
-    const refresh = isWhile ? startRefreshRun(flow, waitingWith(looked, lookup, entry)) : undefined
+    const isElsewhere = lookup.lease?.kind === 'held'
+    const refresh = isWhile && !isElsewhere ? startRefreshRun(flow, waitingWith(looked, lookup, entry)) : undefined
     return stale(flow, visit, entry, now, reuse.reason, refresh)
   }
   const { mayReplaceError, forward } = reuse
@@ -69,8 +90,8 @@ function judge(flow: Flow, looked: Looked, lookup: Lookup, onWait: OnWait): Mayb
   return compute(flow, waitingWith(looked, lookup, entry, mayReplaceError), forward, wishes, onWait)
 }
 
-function waitingWith(looked: Looked, { clock }: Lookup, stored?: Entry, mayReplaceError = false): Waiting {
-  return { ...looked, stamp: clock, stored, mayReplaceError }
+function waitingWith(looked: Looked, { clock, lease }: Lookup, stored?: Entry, mayReplaceError = false): Waiting {
+  return { ...looked, stamp: clock, stored, mayReplaceError, lease }
 }
 
 // Popular responses are made anew before they become stale, by one of those who ask, each with a chance that grows with the
@@ -84,10 +105,11 @@ function early(flow: Flow, looked: Looked, lookup: Lookup, left: number): Run | 
     : undefined
 }
 
-function hit(flow: Flow, visit: Visit, entry: Entry, now: number, refresh: Run | undefined): Finding {
+function hit(flow: Flow, visit: Visit, entry: Entry, now: number, refresh: Run | undefined, tier?: Tier): Finding {
   const ttl = freshFor(entry, now)
   const { key, cost } = entry
-  flow.events.emit({ type: 'trace', outcome: 'hit', route: routeName(visit), key, stored: false, ttl, cost })
+  const trace = { type: 'trace', outcome: 'hit', route: routeName(visit), key, stored: false, ttl, cost } as const
+  flow.events.emit(tier === undefined ? trace : { ...trace, tier })
   return found(flow, visit, entry, now, flow.status({ hit: true, ttl: Math.floor(ttl / 1000) }), refresh)
 }
 
@@ -176,13 +198,24 @@ function compute(
   if (visit.method === 'HEAD' && !stored) return pass(flow, visit, forward, 'head')
   const waiting = { ...given, visit: asSent(visit) }
   if (isSolo(visit)) return { kind: 'run', run: startRun(flow, waiting, forward, { isSolo: true }) }
-  const flight = visit.route.maxWait > 0 ? flow.flights.find(waiting.place.key) : undefined
-  if (!flight) return { kind: 'run', run: leadRun(flow, waiting, forward) }
+  return joinOrLead(flow, waiting, forward, onWait)
+}
+
+function joinOrLead(flow: Flow, waiting: Waiting, forward: Forward, onWait: OnWait): MaybePromise<Finding> {
+  const { key } = waiting.place
+  const flight = waiting.visit.route.maxWait > 0 ? flow.flights.find(key) : undefined
+  if (!flight) return lead(flow, waiting, forward, onWait)
   return chain(mayJoin(flow, flight, waiting), (isWelcome) => {
-    return isWelcome
-      ? wait(flow, flight, waiting, forward, onWait)
-      : { kind: 'run', run: leadRun(flow, waiting, forward) }
+    if (isWelcome) return wait(flow, flight, waiting, forward, onWait)
+    // Meanwhile somebody else may have begun anew.
+    const hasChanged = flow.flights.find(key) !== flight
+    return hasChanged ? joinOrLead(flow, waiting, forward, onWait) : lead(flow, waiting, forward, onWait)
   })
+}
+
+function lead(flow: Flow, waiting: Waiting, forward: Forward, onWait: OnWait): MaybePromise<Finding> {
+  if (waiting.lease?.kind === 'held') return waitElsewhere(flow, waiting, waiting.lease, forward, onWait)
+  return { kind: 'run', run: leadRun(flow, waiting, forward) }
 }
 
 function isSolo({ method, headers }: Visit): boolean {
@@ -193,7 +226,7 @@ function isSolo({ method, headers }: Visit): boolean {
 function mayJoin(flow: Flow, flight: Flight<Run, Waiting, Entry>, { stamp }: Waiting): MaybePromise<boolean> {
   const { leader } = flight
   if (leader.stamp === stamp) return true
-  return chain(flow.guard.invalidatedAt([...leader.expectedTags, ...leader.tags]), (latest) => {
+  return chain(flow.guard.invalidatedAt([...leader.expectedTags, ...leader.tags], leader.key), (latest) => {
     return latest !== undefined && !isOutdated(leader.stamp, latest) && flow.flights.find(flight.key) === flight
   })
 }
@@ -202,10 +235,34 @@ function mayJoin(flow: Flow, flight: Flight<Run, Waiting, Entry>, { stamp }: Wai
 function asStillStored(flow: Flow, waiting: Waiting): MaybePromise<Waiting> {
   const { stored } = waiting
   if (!stored) return waiting
-  return chain(flow.guard.invalidatedAt(stored.tags), (latest) => {
+  return chain(flow.guard.invalidatedAt(stored.tags, stored.key), (latest) => {
     const isValid = latest !== undefined && !isOutdated(stored.stamp, latest)
     return isValid ? waiting : { ...waiting, stored: undefined, mayReplaceError: false }
   })
+}
+
+// Another process computes what is asked for: wait for it, and look again.
+async function waitElsewhere(
+  flow: Flow,
+  waiting: Waiting,
+  { left }: Lease & { kind: 'held' },
+  forward: Forward,
+  onWait: OnWait,
+): Promise<Finding> {
+  const { visit, place } = waiting
+  const patience = waiting.patience ?? flow.now() + visit.route.maxWait
+  const end = await leaseEnd(flow, place.key, Math.min(left + 1, patience - flow.now()), onWait)
+  if (end === 'declined') flow.flights.ground(place.key)
+  const found = end === 'left' ? undefined : await flow.guard.lookup(place.key, needsOf(flow, visit, place.key))
+  if (!found || flow.now() >= patience) return { kind: 'run', run: await runAlone(flow, waiting, forward) }
+  const entry = usable(found, place, visit, flow.now())
+  if (entry && freshFor(entry, flow.now()) > 0) return collapsed(flow, waiting, entry, forward)
+  const again = { ...waiting, stamp: found.clock, lease: found.lease, patience }
+  return settleLease(flow, place.key, found, compute(flow, again, forward, undefined, onWait))
+}
+
+async function runAlone(flow: Flow, waiting: Waiting, forward: Forward): Promise<Run> {
+  return startRun(flow, { ...(await asStillStored(flow, waiting)), lease: undefined }, forward)
 }
 
 async function wait(
@@ -216,6 +273,6 @@ async function wait(
   onWait: OnWait,
 ): Promise<Finding> {
   const entry = await flow.flights.wait(flight, waiting, waiting.visit.route.maxWait, onWait)
-  if (!entry) return { kind: 'run', run: startRun(flow, await asStillStored(flow, waiting), forward) }
+  if (!entry) return { kind: 'run', run: await runAlone(flow, waiting, forward) }
   return collapsed(flow, waiting, entry, forward)
 }

@@ -34,7 +34,7 @@ export function adoptPost(
   run: Run,
   fields: Fields,
   purged: { readonly tags: TagList; readonly uris: readonly string[] },
-): MaybePromise<void> {
+): MaybePromise<boolean> {
   const hasLifetime = explicitLifetime(fields, sayingsOf(fields, run.route.targetedFields), flow.now()) !== undefined
   const isKnown = collectTags(flow, run, fields) === undefined
   const latest = flow.guard.invalidatedAt([...run.tags, uriTag(flow, run.visit, fields)])

@@ -8,7 +8,7 @@ import { withoutWeakness } from '../http/validators.ts'
 import { routeName } from '../visit.ts'
 import { jittered, judgeRun, skipReason } from './decide.ts'
 import type { Flow } from './flow.ts'
-import { abandon, endRun, entryOf, keep, recordRun, serveWaiters } from './land.ts'
+import { abandon, endRun, entryOf, keep, lodgingOf, recordRun, serveWaiters } from './land.ts'
 import type { Run, Substitution } from './run.ts'
 import { collectTags } from './tags.ts'
 import { validatorsOf } from './usable.ts'
@@ -60,9 +60,7 @@ function renewal(flow: Flow, run: Run, stored: Entry, below: Below): Substitutio
   const reason = run.isSkipped ? skipReason(run) : judged.storable ? collectTags(flow, run, fields) : judged.reason
   const isOther = hasOtherTag(stored, below.fields)
   const lodging =
-    judged.storable && reason === undefined && !isOther
-      ? flow.lodge(run.parts, run.visit.headers, judged.vary, fieldsOf(response.headers), run.route)
-      : undefined
+    judged.storable && reason === undefined && !isOther ? lodgingOf(flow, run, judged.vary, response) : undefined
   if (judged.storable && lodging) {
     const entry = entryOf(flow, run, lodging.key, jittered(flow, run, judged.terms), response)
     const cacheStatus = flow.status({ hit: false, forward: run.forward, forwardStatus: 304, stored: true })

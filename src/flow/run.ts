@@ -1,3 +1,4 @@
+import type { Lease } from '../backends/backend.ts'
 import type { Entry } from '../core/entry.ts'
 import type { Flight } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
@@ -21,6 +22,10 @@ export interface Waiting {
   readonly stored: Entry | undefined
   /** Whether what is stored may take the place of an error. */
   readonly mayReplaceError: boolean
+  /** The lease that the look-up has given, or who has it for how long. */
+  readonly lease?: Lease | undefined
+  /** Until when it waits for another process, in epoch milliseconds. */
+  readonly patience?: number
 }
 
 /** One run of a handler whose response may be stored. */
@@ -57,6 +62,8 @@ export interface Run {
   readonly completion: { readonly range: string; readonly client: Waiting } | undefined
   /** Done when the head is known, before it is judged. */
   prelude: ((status: number, fields: Fields) => unknown) | undefined
+  /** The holder of the lease under which it runs. */
+  lease: string | undefined
   ttl: number | undefined
   isSkipped: boolean
   isOver: boolean

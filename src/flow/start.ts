@@ -2,6 +2,7 @@ import { missingRange } from '../core/partial.ts'
 import type { Forward } from '../http/cache-status.ts'
 import type { Visit } from '../visit.ts'
 import type { Flow } from './flow.ts'
+import { keepLease } from './lease.ts'
 import type { Run, Waiting } from './run.ts'
 import { expectTags } from './tags.ts'
 
@@ -10,7 +11,7 @@ type Kind = Partial<Pick<Run, 'isSolo' | 'isRefresh' | 'completion'>>
 /** Begins a run for nobody but whoever asks. */
 export function startRun(
   flow: Flow,
-  { visit, parts, place, stamp, stored, mayReplaceError }: Waiting,
+  { visit, parts, place, stamp, stored, mayReplaceError, lease }: Waiting,
   forward: Forward,
   { isSolo = false, isRefresh = false, completion }: Kind = {},
 ): Run {
@@ -32,6 +33,7 @@ export function startRun(
     isRefresh,
     completion,
     prelude: undefined,
+    lease: lease?.kind === 'taken' ? lease.holder : undefined,
     route: visit.route,
     call: visit.call,
     ttl: undefined,
@@ -40,6 +42,7 @@ export function startRun(
     isRetracted: false,
   }
   if (mayReplaceError) flow.replaceable.add(run)
+  if (run.lease !== undefined) keepLease(flow, run)
   return run
 }
 
@@ -64,7 +67,7 @@ export function startRefreshRun(flow: Flow, waiting: Waiting, client?: Waiting):
 
 function takeOff(flow: Flow, run: Run): void {
   run.flight = flow.flights.start(run.key, run)
-  if (run.flight) expectTags(flow, run)
+  if (run.flight && run.lease === undefined) expectTags(flow, run)
 }
 
 /** The request as it is now: layers below may change its fields, and what varies is what the client has sent. */

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { isPromise, type MaybePromise } from '../core/maybe.ts'
+import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { namesPurged, type TagList } from '../core/tags.ts'
 import { inTime } from '../core/time.ts'
 import { checkOptions } from '../core/values.ts'
@@ -8,6 +8,7 @@ import { purge, purgeEverything } from '../flow/purge.ts'
 import { parseGroups } from '../http/cache-groups.ts'
 import { combined, type Fields } from '../http/fields.ts'
 import { formatTags } from '../http/tag-fields.ts'
+import { oneOf } from '../options/checks.ts'
 import type { Call, Target } from '../visit.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
@@ -17,6 +18,12 @@ import { impliedPurge } from './unsafe.ts'
 export interface InvalidatesOptions<Args extends readonly unknown[] = readonly unknown[]> {
   /** Whether the answer means that the write happened. Default: its status is below 400. */
   when?: (...args: Args) => boolean
+  /**
+   * What the client is answered where the backend does not take the purge: what the handler said (`'continue'`), or 503
+   * (`'fail'`), and where the answer has begun its connection is closed. Either way the write is done, the purge is kept, and
+   * delivered later; until then nothing stored earlier is trusted here. Default `'continue'`, with an event.
+   */
+  onError?: 'fail' | 'continue'
 }
 
 /** Tags, or what gives them once the write has succeeded; a promise of them is waited for. */
@@ -32,12 +39,13 @@ export interface Mutation {
   readonly target: () => Target
 }
 
-/** Purges what one `invalidates()` names when its write has succeeded, and what the request implies (RFC 9111, 4.4). */
-export type Purge = (mutation: Mutation) => (status: number) => MaybePromise<void>
+/** Purges what one `invalidates()` names when its write has succeeded, and what the request implies (RFC 9111, 4.4). False where the client is to be told that it failed. */
+export type Purge = (mutation: Mutation) => (status: number) => MaybePromise<boolean>
 
 /** Checks what `invalidates()` was given, when it is mounted. Throws `ERR_TAGCACHE_TAG` or `ERR_TAGCACHE_OPTION_UNKNOWN`. */
 export function preparePurge(flow: Flow, tags: PurgeTags<never>, options: InvalidatesOptions<never> = {}): Purge {
-  checkOptions('invalidates()', options, ['when'])
+  checkOptions('invalidates()', options, ['when', 'onError'])
+  const mayFail = oneOf('onError', options.onError, ['fail', 'continue']) === 'fail'
   if (typeof tags !== 'function' && namesPurged(tags).length === 0) flow.warn('TAGCACHE_INVALIDATES_NOTHING')
   const { when } = options
   const isTold = flow.route({}).tagField === 'Cache-Groups'
@@ -46,13 +54,14 @@ export function preparePurge(flow: Flow, tags: PurgeTags<never>, options: Invali
     return purgeOnAnswer(flow, res, (status, fields, tell) => {
       // The author knows better than the status whether the write happened.
       const isDue = when ? isWanted(flow, when, call) : status < 400
-      if (!isDue) return
+      if (!isDue) return true
       const { groups, uris } = implied(status, fields)
-      return purgeNamed(flow, tags, call, (list) => {
+      const purged = purgeNamed(flow, tags, call, (list) => {
         const names = [...new Set([...namesPurged(list), ...groups])]
         if (isTold) tell(names)
         return purge(flow, names, uris)
       })
+      return chain(purged, (isDelivered) => isDelivered || !mayFail)
     })
   }
 }
@@ -71,8 +80,8 @@ function purgeNamed(
   flow: Flow,
   tags: PurgeTags<never>,
   call: Call,
-  act: (tags: TagList) => MaybePromise<void>,
-): MaybePromise<void> {
+  act: (tags: TagList) => MaybePromise<boolean>,
+): MaybePromise<boolean> {
   const everything = (error: unknown) => {
     flow.warn('TAGCACHE_PURGE_TAGS_FAILED', undefined, error)
     return purgeEverything(flow)
@@ -91,8 +100,12 @@ function purgeNamed(
 // A write is not kept waiting for ever by tags that do not come.
 const LONGEST_TAGS = 10_000
 
-/** What is done when an answer with this head begins; `tell` has its client told the tags that are purged (RFC 9875, 3). */
-export type OnAnswer = (status: number, fields: Fields, tell: (names: readonly string[]) => void) => MaybePromise<void>
+/** What is done when an answer with this head begins; `tell` has its client told the tags that are purged (RFC 9875, 3). False: the client is not to get this answer. */
+export type OnAnswer = (
+  status: number,
+  fields: Fields,
+  tell: (names: readonly string[]) => void,
+) => MaybePromise<boolean>
 
 /**
  * Acts when the answer begins, before its first byte leaves, and again before the last one of a streamed answer.
@@ -102,10 +115,10 @@ export function purgeOnAnswer(
   flow: Flow,
   res: ServerResponse,
   onAnswer: OnAnswer,
-): (status: number, fields?: Fields) => MaybePromise<void> {
+): (status: number, fields?: Fields) => MaybePromise<boolean> {
   const isLate = res.headersSent
   if (isLate) flow.warn('TAGCACHE_INVALIDATES_TOO_LATE')
-  let pending: MaybePromise<void> | undefined
+  let pending: MaybePromise<boolean> = true
   let hasBegun = isLate
   let told: readonly string[] = []
   const settle = (status: number, fields: Fields = res.getHeaders()) => {
@@ -115,7 +128,8 @@ export function purgeOnAnswer(
       onAnswer(status, fields, (names) => {
         told = names
       })
-    pending = isPromise(pending) ? pending.then(acted) : acted()
+    // One purge of several that failed is enough.
+    pending = chain(pending, (before) => chain(acted(), (isDone) => before && isDone))
     return pending
   }
   interceptHead(res, {
@@ -147,35 +161,59 @@ export function purgeOnAnswer(
 }
 
 // Bytes wait in the socket; node:http notices nothing. A pipelined response gets its socket later.
-function holdBack(res: ServerResponse, until: Promise<void>): void {
+function holdBack(res: ServerResponse, until: Promise<boolean>): void {
   const hold = () => {
     const { socket } = res
     socket?.cork()
-    void until.finally(() => socket?.uncork())
+    void until.then(
+      (isDone) => (isDone ? socket?.uncork() : socket?.destroy()),
+      () => socket?.uncork(),
+    )
   }
   if (res.socket) hold()
   else res.once('socket', hold)
 }
 
 // `end` lets everything go that the socket holds, so it has to wait itself; meanwhile the response looks as one that was sent.
-function holdEnd(res: ServerResponse, settled: () => MaybePromise<void>): void {
+function holdEnd(res: ServerResponse, settled: () => MaybePromise<boolean>): void {
   const { end } = res
   let isHeld = false
+  const finish = (isDone: boolean, args: unknown[]): ServerResponse =>
+    isDone ? Reflect.apply(end, res, args) : refuse(res, (body) => Reflect.apply(end, res, [body]))
   res.end = ((...args: unknown[]): ServerResponse => {
     if (isHeld) return res
     if (res.writableEnded) return Reflect.apply(end, res, args)
     const waiting = settled()
-    if (!isPromise(waiting)) return Reflect.apply(end, res, args)
+    if (!isPromise(waiting)) return finish(waiting, args)
     isHeld = true
     const release = closeFor(res)
-    void waiting.finally(() => {
+    const go = (isDone: boolean) => {
       isHeld = false
       release()
-      Reflect.apply(end, res, args)
-    })
+      finish(isDone, args)
+    }
+    waiting.then(go, () => go(true))
     return res
   }) as typeof res.end
 }
+
+// What the handler said is not said: the writer has to know.
+function refuse(res: ServerResponse, end: (body: string) => void): ServerResponse {
+  if (res.headersSent) return res.destroy()
+  for (const name of res.getHeaderNames()) {
+    if (/^(?:content-|etag$|last-modified$|transfer-encoding$|location$|trailer$)/.test(name)) res.removeHeader(name)
+  }
+  res.statusCode = 503
+  res.statusMessage = ''
+  res.setHeader('Content-Type', 'text/plain; charset=utf-8')
+  res.setHeader('Cache-Control', 'no-store')
+  end(UNDELIVERED)
+  return res
+}
+
+/** What the client of a write is told whose purge was not taken. */
+export const UNDELIVERED =
+  'The write is done, but responses that it made wrong may still be served elsewhere: their purge is not delivered yet.\n'
 
 // What was said to the client is said, whatever is done to the response while it waits.
 function closeFor(res: ServerResponse): () => void {

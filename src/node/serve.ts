@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { isPromise, type MaybePromise } from '../core/maybe.ts'
+import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon } from '../flow/land.ts'
 import { look } from '../flow/look.ts'
@@ -199,10 +199,12 @@ function purgeAfterUnsafe(passage: Passage, standing: Standing): Run | undefined
     req.method === 'POST' && standing.route.storePost ? startPost(flow, visitOf(passage, standing)) : undefined
   const settle = purgeOnAnswer(flow, res, (status, fields) => {
     // The end of an answer that is kept itself has nothing more to purge.
-    if (run && !run.isSkipped) return
+    if (run && !run.isSkipped) return true
     const { groups, uris } = implied(status, fields)
     const isGet = run !== undefined && status === 200 && isOfOwnUri(run.visit.target, fields)
-    return isGet ? adoptPost(flow, run, fields, { tags: groups, uris }) : purge(flow, groups, uris)
+    const purged = isGet ? adoptPost(flow, run, fields, { tags: groups, uris }) : purge(flow, groups, uris)
+    // Nobody has asked to be told where it fails.
+    return chain(purged, () => true)
   })
   if (run) run.prelude = settle
   return run

@@ -23,6 +23,11 @@ export interface CacheOptions<Args extends readonly unknown[] = readonly unknown
   backendTimeout?: Duration
   /** How long a backend that failed is left alone before it is tried again. Default `'1s'`. */
   backendPause?: Duration
+  /**
+   * A file, of this process alone, in which purges are kept that the backend has not taken, so that they are delivered even
+   * after a crash. Default: none, and they are kept in memory.
+   */
+  journal?: string
   /** Where time comes from; for tests. Default: the machine. */
   time?: Time
   /** Where chance comes from, from 0 to below 1; for tests. Default `Math.random`. */
@@ -49,6 +54,7 @@ const CACHE_OPTIONS = [
   'cacheName',
   'backendTimeout',
   'backendPause',
+  'journal',
   'time',
   'random',
 ] as const
@@ -68,7 +74,9 @@ const BACKEND_METHODS = [
 /** Checks what `createCache` was given. Throws `ERR_TAGCACHE_OPTION_VALUE` or `ERR_TAGCACHE_OPTION_UNKNOWN`. */
 export function checkCache(options: CacheOptions<never>): void {
   checkOptions('createCache()', options, CACHE_OPTIONS)
-  const { backend, namespace, time, random } = options
+  const { backend, namespace, journal, time, random } = options
+  if (journal !== undefined && (typeof journal !== 'string' || journal === ''))
+    throw badValue('journal', journal, 'the path of a file')
   if (namespace !== undefined && (typeof namespace !== 'string' || !/^[\w.-]+$/.test(namespace))) {
     throw badValue('namespace', namespace, 'letters, digits, ".", "_" and "-"')
   }
@@ -93,6 +101,7 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     cacheName,
     backendTimeout,
     backendPause,
+    journal: ___,
     time,
     random,
     ...route

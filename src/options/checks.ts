@@ -1,5 +1,5 @@
 import { namesCarried, type TagList } from '../core/tags.ts'
-import { badValue, type Duration, durationOf } from '../core/values.ts'
+import { badValue, checkOptions, type Duration, durationOf } from '../core/values.ts'
 import type { VaryForm, VaryForms } from '../http/vary.ts'
 
 /** Which parameters belong to the key: all (`true`), none (`false`), those listed, or all but some; `*` stands for anything. */
@@ -103,13 +103,16 @@ export function statusesOf(statuses: readonly number[]): ReadonlySet<number> {
   return new Set(statuses)
 }
 
-export function maxWaitOf(coalesce: unknown): number {
-  if (coalesce === false) return 0
-  if (coalesce === true) return 10_000
-  if (coalesce !== null && typeof coalesce === 'object' && 'maxWait' in coalesce) {
-    return durationOf('coalesce.maxWait', coalesce.maxWait as Duration)
+export function coalescingOf(coalesce: unknown): { maxWait: number; isClusterWide: boolean } {
+  if (coalesce === false) return { maxWait: 0, isClusterWide: false }
+  if (coalesce === true || coalesce === 'cluster') return { maxWait: 10_000, isClusterWide: coalesce === 'cluster' }
+  if (coalesce !== null && typeof coalesce === 'object') {
+    checkOptions('coalesce', coalesce, ['maxWait', 'within'])
+    const { maxWait = 10, within } = coalesce as { maxWait?: Duration; within?: unknown }
+    const isClusterWide = oneOf('coalesce.within', within, ['process', 'cluster']) === 'cluster'
+    return { maxWait: durationOf('coalesce.maxWait', maxWait), isClusterWide }
   }
-  throw badValue('coalesce', coalesce, 'true, false, or { maxWait }')
+  throw badValue('coalesce', coalesce, "true, false, 'cluster', or { maxWait, within }")
 }
 
 export function eagernessOf(value: boolean | number): number {

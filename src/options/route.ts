@@ -5,11 +5,11 @@ import type { VaryForms } from '../http/vary.ts'
 import type { Normalisation, Selection, TagSource } from './checks.ts'
 import {
   booleanOf,
+  coalescingOf,
   eagernessOf,
   fieldNamesOf,
   functionOf,
   jitterOf,
-  maxWaitOf,
   methodsOf,
   nameOf,
   oneOf,
@@ -64,8 +64,12 @@ export interface RouteOptions<Args extends readonly unknown[] = readonly unknown
   enabled?: boolean | ((...args: Args) => boolean)
   /** Whether clients are told `no-cache`, with an `ETag`, where the response says nothing about caching: they ask each time, since they cannot be purged. Default `true`. */
   clientCacheControl?: boolean
-  /** Whether requests for a response that is being computed wait for it, and how long at the most before they compute it themselves. Default `{ maxWait: '10s' }`. */
-  coalesce?: boolean | { readonly maxWait: Duration }
+  /**
+   * Whether requests for a response that is being computed wait for it, and how long at the most before they compute it
+   * themselves. `'cluster'`: also those of other processes that share the backend, where it has leases, as `redis()` does.
+   * Default `{ maxWait: '10s', within: 'process' }`.
+   */
+  coalesce?: boolean | 'cluster' | { readonly maxWait?: Duration; readonly within?: 'process' | 'cluster' }
   /** How long a stale response is served at once while a new one is made in the background (RFC 5861, 3). Default: what the response says. */
   staleWhileRevalidate?: Duration
   /** How long a stale response is served where the handler fails: it throws, or answers 500, 502, 503 or 504 (RFC 5861, 4). Default: what the response says. */
@@ -113,6 +117,8 @@ export interface ResolvedRoute {
   readonly clientCacheControl: boolean
   /** How long a request waits for another's response, or 0: not at all. */
   readonly maxWait: number
+  /** Whether it waits for other processes too. */
+  readonly isClusterWide: boolean
   readonly staleWhileRevalidate: number | undefined
   readonly staleIfError: number | undefined
   readonly keepStale: number
@@ -199,6 +205,7 @@ export function defaultRoute(maxBodySize: number): ResolvedRoute {
     enabled: true,
     clientCacheControl: true,
     maxWait: 10_000,
+    isClusterWide: false,
     staleWhileRevalidate: undefined,
     staleIfError: undefined,
     keepStale: 60 * 60 * 1000,
@@ -253,7 +260,7 @@ function resolveStorage(
       maxBodySize === undefined ? base.maxBodySize : Math.min(base.maxBodySize, sizeOf('maxBodySize', maxBodySize)),
     maxVariants: maxVariants === undefined ? base.maxVariants : countOf('maxVariants', maxVariants),
     clientCacheControl: booleanOf('clientCacheControl', options.clientCacheControl) ?? base.clientCacheControl,
-    maxWait: coalesce === undefined ? base.maxWait : maxWaitOf(coalesce),
+    ...(coalesce === undefined ? { maxWait: base.maxWait, isClusterWide: base.isClusterWide } : coalescingOf(coalesce)),
     jitter: jitter === undefined ? base.jitter : jitterOf(jitter),
     heuristic: booleanOf('heuristic', options.heuristic) ?? base.heuristic,
     targetedFields: targetedFields === undefined ? base.targetedFields : fieldNamesOf('targetedFields', targetedFields),

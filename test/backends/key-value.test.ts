@@ -307,25 +307,25 @@ it('damaged bytes of one entry do not hide the others', async () => {
 describe('the frame of an entry', () => {
   it('gives the entry back', () => {
     const entry = entryOf('k\ud800\u0000é', { tags: ['a', 'b'], stamp: 7, lifetime: 0.5, body: 'bytes\u0000' })
-    const { entry: found, identity } = decodeEntry(encodeEntry(entry, 'me'))
+    const { entry: found, identity } = decodeEntry(encodeEntry(entry, { identity: 'me' }))
     expect([found, identity]).toEqual([entry, 'me'])
   })
 
   it('is read from a view of a larger buffer', () => {
-    const bytes = encodeEntry(entryOf('k'), 'me')
+    const bytes = encodeEntry(entryOf('k'), { identity: 'me' })
     const larger = Buffer.concat([Buffer.from('junk'), bytes, Buffer.from('junk')])
     expect(decodeEntry(new Uint8Array(larger.buffer, larger.byteOffset + 4, bytes.byteLength)).identity).toBe('me')
   })
 
   it('is a copy: the body may change afterwards', () => {
     const entry = entryOf('k', { body: 'before' })
-    const bytes = encodeEntry(entry, 'me')
+    const bytes = encodeEntry(entry, { identity: 'me' })
     entry.response.body.fill(0)
     expect(bodyOf({ ...decodeEntry(bytes), invalidatedAt: 0, clock: 1 })).toBe('before')
   })
 
   it('is refused wherever a byte was changed', () => {
-    const bytes = encodeEntry(entryOf('k'), 'me')
+    const bytes = encodeEntry(entryOf('k'), { identity: 'me' })
     for (let at = 0; at < bytes.length; at++) {
       const damaged = bytes.map((byte, index) => (index === at ? byte ^ 0x10 : byte))
       expect(() => decodeEntry(damaged), `byte ${at}`).toThrow(expect.objectContaining({ code: 'ERR_TAGCACHE_FRAME' }))
@@ -333,7 +333,7 @@ describe('the frame of an entry', () => {
   })
 
   it('is refused where only the length of its head was changed, and a body begins with blanks', () => {
-    const frame = Buffer.from(encodeEntry(entryOf('k', { body: '   text' }), 'me'))
+    const frame = Buffer.from(encodeEntry(entryOf('k', { body: '   text' }), { identity: 'me' }))
     frame.writeUInt32LE(frame.readUInt32LE(4) + 2, 4)
     expect(() => decodeEntry(frame)).toThrow(expect.objectContaining({ code: 'ERR_TAGCACHE_FRAME' }))
   })

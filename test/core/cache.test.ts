@@ -221,8 +221,8 @@ describe('purging', () => {
     expect(Array.from({ length: 50 }, (_, id) => cache.getByRequest(ROUTE, at(id))).filter(Boolean)).toEqual([])
     expect(cache.getByRequest('apart')).toBeDefined()
     expect(events.filter(({ type }) => type === 'invalidation')).toEqual([
-      { type: 'invalidation', tags: ['product:3', 'product:4'], uris: [] },
-      { type: 'invalidation', tags: ['products'], uris: [] },
+      { type: 'invalidation', tags: ['product:3', 'product:4'], uris: [], isDelivered: true },
+      { type: 'invalidation', tags: ['products'], uris: [], isDelivered: true },
     ])
   })
 
@@ -247,7 +247,7 @@ describe('purging', () => {
     cache.set('b', {}, ['t'], {})
     cache.clear()
     expect([cache.getByRequest('a'), cache.getByRequest('b')]).toEqual([undefined, undefined])
-    expect(events.at(-1)).toEqual({ type: 'clear' })
+    expect(events.at(-1)).toEqual({ type: 'clear', isDelivered: true })
   })
 
   it('of one request forgets that one alone', () => {

@@ -102,7 +102,7 @@ class History {
     else this.#world.slices.runOne()
   }
 
-  async #purge(tags: readonly string[] | undefined, run: () => MaybePromise<void>): Promise<void> {
+  async #purge(tags: readonly string[] | undefined, run: () => MaybePromise<unknown>): Promise<void> {
     const purge: Purge = { calledAt: ++this.#moment, tags, resolvedAt: Number.POSITIVE_INFINITY }
     this.#purges.push(purge)
     await run()

@@ -116,7 +116,7 @@ describe('a bad value', () => {
     key: ['id', true, null],
     enabled: ['yes', 1, null],
     clientCacheControl: ['no', 1, null],
-    coalesce: ['10s', 5, {}, { maxWait: -1 }, { maxWait: '10' }, null],
+    coalesce: ['10s', 5, { maxWait: -1 }, { maxWait: '10' }, { within: 'world' }, null],
   }
   const code = (option: string) => (option === 'tags' ? 'ERR_TAGCACHE_TAG' : 'ERR_TAGCACHE_OPTION_VALUE')
 

@@ -125,7 +125,11 @@ describe('a backend that refuses', () => {
 describe('a backend that is there again', () => {
   async function heal(url: string, { backend, time }: Pick<ReturnType<typeof shop>, 'backend' | 'time'>) {
     backend.heal()
-    time.move(1000)
+    // In two steps: what is tried on the way has its own deadline.
+    time.move(800)
+    await turns(3)
+    time.move(200)
+    await turns(3)
     return ask(`${url}/row`)
   }
 

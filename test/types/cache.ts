@@ -25,8 +25,8 @@ test('answers are values over a synchronous backend', () => {
     expectTypeOf(cache.set('GET /', {}, [], {})).toEqualTypeOf<boolean>()
     expectTypeOf(cache.delete('GET /')).toEqualTypeOf<boolean>()
     expectTypeOf(cache.stamp()).toEqualTypeOf<number>()
-    expectTypeOf(cache.invalidateTags('a')).toEqualTypeOf<void>()
-    expectTypeOf(cache.clear()).toEqualTypeOf<void>()
+    expectTypeOf(cache.invalidateTags('a')).toEqualTypeOf<boolean>()
+    expectTypeOf(cache.clear()).toEqualTypeOf<boolean>()
     expectTypeOf(cache.close()).toEqualTypeOf<void>()
   }
 })
@@ -39,7 +39,7 @@ test('answers are promises over an asynchronous one', () => {
   expectTypeOf(cache.set('GET /', {}, [], {})).toEqualTypeOf<Promise<boolean>>()
   expectTypeOf(cache.delete('GET /')).toEqualTypeOf<Promise<boolean>>()
   expectTypeOf(cache.stamp()).toEqualTypeOf<Promise<number>>()
-  expectTypeOf(cache.invalidateTags('a')).toEqualTypeOf<Promise<void>>()
+  expectTypeOf(cache.invalidateTags('a')).toEqualTypeOf<Promise<boolean>>()
   expectTypeOf(cache.close()).toEqualTypeOf<Promise<void>>()
 })
 

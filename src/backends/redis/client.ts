@@ -1,0 +1,181 @@
+import { TagcacheError } from '../../errors.ts'
+import type { Script } from './scripts.ts'
+
+/** What a script is called with. */
+export type Argument = string | Buffer
+
+/** What the backend needs of the user's client, whichever library it is of. */
+export interface RedisLink {
+  readonly isCluster: boolean
+  /** Whether a command would be sent rather than wait for a connection that was lost. */
+  isReady(): boolean
+  /** Sends one command; bytes in the answer come as Buffers. `key` says which master of a cluster it is for. */
+  send(key: string, args: readonly Argument[]): Promise<unknown>
+  /** Has each message of a channel told, until the returned function is called. */
+  subscribe(channel: string, onMessage: (message: string) => void): Promise<() => Promise<void>>
+}
+
+/** A client of the library ioredis, from version 5 on: `Redis` or `Cluster`. */
+export interface IoRedisClient {
+  readonly status: string
+  readonly isCluster?: boolean
+  callBuffer(command: string, ...args: (string | Buffer | number)[]): Promise<unknown>
+  duplicate(...options: never[]): unknown
+  ssubscribe(...channels: never[]): unknown
+}
+
+/** A client of the library redis, from version 5 on: of `createClient`, `createCluster` or `createSentinel`. */
+export interface NodeRedisClient {
+  readonly isOpen: boolean
+  sendCommand(...args: never[]): Promise<unknown>
+  withTypeMapping(mapping: never): unknown
+}
+
+/** The clients that `redis()` takes. */
+export type RedisClient = IoRedisClient | NodeRedisClient
+
+/** Makes a client usable, whichever library it is of. Throws `ERR_TAGCACHE_REDIS_CLIENT` for one that cannot be used, and says why. */
+export function linkTo(client: RedisClient): RedisLink {
+  if (isIoRedis(client)) return ioRedisLink(client)
+  if (isNodeRedis(client)) return nodeRedisLink(client)
+  throw refuse(
+    'it is no client of ioredis 5 or later, nor of redis (node-redis) 5 or later. Update the library, or hand in its client itself.',
+  )
+}
+
+/** Runs a script by its hash, and sends its text only where the server does not know it. */
+export async function run(
+  link: RedisLink,
+  script: Script,
+  keys: readonly string[],
+  args: readonly Argument[],
+): Promise<unknown> {
+  const rest = [String(keys.length), ...keys, ...args]
+  try {
+    return await link.send(keys[0]!, ['EVALSHA', script.sha, ...rest])
+  } catch (error) {
+    if (!/^NOSCRIPT/.test(String((error as Error)?.message))) throw error
+    return link.send(keys[0]!, ['EVAL', script.text, ...rest])
+  }
+}
+
+interface IoRedis extends Omit<IoRedisClient, 'duplicate'> {
+  readonly condition?: { readonly subscriber?: unknown }
+  duplicate(...options: unknown[]): IoRedis
+  subscribe(channel: string): Promise<unknown>
+  unsubscribe(channel: string): Promise<unknown>
+  on(event: string, listener: (...args: never[]) => void): unknown
+  off(event: string, listener: (...args: never[]) => void): unknown
+  disconnect(): void
+}
+
+function isIoRedis(client: unknown): client is IoRedis {
+  const { status, callBuffer, duplicate, ssubscribe } = Object(client) as Record<string, unknown>
+  return typeof status === 'string' && [callBuffer, duplicate, ssubscribe].every((one) => typeof one === 'function')
+}
+
+function ioRedisLink(client: IoRedis): RedisLink {
+  if (client.status === 'end' || client.status === 'wait') {
+    throw refuse('it is not connected. Call `await client.connect()` first, or leave `lazyConnect` out.')
+  }
+  if (client.condition?.subscriber) throw refuse(SUBSCRIBER)
+  let wasReady = false
+  return {
+    isCluster: client.isCluster === true,
+    // A client that connects for the first time is worth waiting for.
+    isReady() {
+      wasReady ||= client.status === 'ready'
+      return client.status === 'ready' || (!wasReady && client.status !== 'end')
+    },
+    send: (_key, [command, ...args]) => client.callBuffer(command as string, ...args),
+    subscribe: (channel, onMessage) => subscribeIoRedis(client, channel, onMessage),
+  }
+}
+
+async function subscribeIoRedis(client: IoRedis, channel: string, onMessage: (message: string) => void) {
+  const own = client.isCluster
+    ? client.duplicate([], { lazyConnect: false })
+    : client.duplicate({ lazyConnect: false, enableOfflineQueue: true, maxRetriesPerRequest: null })
+  own.on('error', () => {})
+  own.on('message', (from: string, message: string) => {
+    if (from === channel) onMessage(message)
+  })
+  await own.subscribe(channel)
+  return async () => own.disconnect()
+}
+
+type Listener = (message: string) => void
+
+interface NodeRedis extends Omit<NodeRedisClient, 'sendCommand'> {
+  readonly isReady?: boolean
+  readonly isPubSubActive?: boolean
+  readonly slots?: unknown
+  sendCommand(...args: unknown[]): Promise<unknown>
+  duplicate(): NodeRedis
+  on(event: string, listener: (error: unknown) => void): unknown
+  connect(): Promise<unknown>
+  destroy(): unknown
+  subscribe(channel: string, listener: Listener): Promise<unknown>
+  unsubscribe(channel: string, listener: Listener): Promise<unknown>
+  getMasterNode?(): unknown
+  readonly masters?: unknown
+}
+
+function isNodeRedis(client: unknown): client is NodeRedis {
+  const { isOpen, sendCommand, withTypeMapping } = Object(client) as Record<string, unknown>
+  return typeof isOpen === 'boolean' && [sendCommand, withTypeMapping].every((one) => typeof one === 'function')
+}
+
+// RESP's mark of a bulk string: those come as bytes.
+const AS_BYTES = { typeMapping: { 36: Buffer } }
+
+function nodeRedisLink(client: NodeRedis): RedisLink {
+  if (!client.isOpen) throw refuse('it is not connected. Call `await client.connect()` first.')
+  if (client.isPubSubActive) throw refuse(SUBSCRIBER)
+  const kind = kindOf(client)
+  let wasReady = false
+  return {
+    isCluster: kind === 'cluster',
+    isReady() {
+      const isReady = client.isReady ?? client.isOpen
+      wasReady ||= isReady
+      return isReady || (!wasReady && client.isOpen)
+    },
+    send(key, args) {
+      if (kind === 'cluster') return client.sendCommand(key, false, args, AS_BYTES)
+      return kind === 'sentinel' ? client.sendCommand(false, args, AS_BYTES) : client.sendCommand(args, AS_BYTES)
+    },
+    subscribe: (channel, onMessage) => subscribeNodeRedis(client, kind, channel, onMessage),
+  }
+}
+
+type Kind = 'cluster' | 'sentinel' | 'single'
+
+// Clusters and Sentinels keep a connection of their own for subscriptions.
+async function subscribeNodeRedis(client: NodeRedis, kind: Kind, channel: string, onMessage: Listener) {
+  if (kind !== 'single') {
+    await client.subscribe(channel, onMessage)
+    return async () => {
+      await client.unsubscribe(channel, onMessage)
+    }
+  }
+  const own = client.duplicate()
+  own.on('error', () => {})
+  await own.connect()
+  await own.subscribe(channel, onMessage)
+  return async () => {
+    own.destroy()
+  }
+}
+
+function kindOf(client: NodeRedis): Kind {
+  if (client.masters !== undefined || 'slots' in client) return 'cluster'
+  return 'getMasterNode' in client ? 'sentinel' : 'single'
+}
+
+const SUBSCRIBER =
+  'it is in subscriber mode, where it takes no commands. Hand in another client, such as `client.duplicate()`.'
+
+function refuse(why: string): TagcacheError {
+  return new TagcacheError('ERR_TAGCACHE_REDIS_CLIENT', `redis() cannot use this client: ${why}`)
+}

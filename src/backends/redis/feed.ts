@@ -1,0 +1,72 @@
+import type { Changes, Feed } from '../backend.ts'
+import type { RedisLink } from './client.ts'
+import type { Partition, Position } from './partition.ts'
+import { Subscription } from './subscription.ts'
+
+const MOST_NAMES = 10_000
+const EVERYTHING: Changes = { tags: undefined, keys: [] }
+
+/** What was invalidated, out of the ledger of the partition that is told last, and as it is published. */
+export class RedisFeed implements Feed {
+  readonly #partition: Partition
+  readonly #subscription: Subscription
+  readonly #listeners = new Set<(changes: Changes) => void>()
+
+  constructor(link: RedisLink, partition: Partition, channel: string) {
+    this.#partition = partition
+    this.#subscription = new Subscription(link, channel, (message) => this.#hear(message))
+  }
+
+  async changesSince(position: string | undefined): Promise<Changes & { position: string }> {
+    const { names, ...now } = await this.#partition.changes(readPosition(position), MOST_NAMES)
+    const changes = names ? { tags: namesAfter(':', names), keys: namesAfter('-', names) } : EVERYTHING
+    return { ...changes, position: writePosition(now) }
+  }
+
+  hasPassed(reached: string, other: string): boolean {
+    const [ours, theirs] = [readPosition(reached), readPosition(other)]
+    return ours.epoch === theirs.epoch && ours.clock >= theirs.clock
+  }
+
+  listen(listener: (changes: Changes) => void): () => void {
+    this.#listeners.add(listener)
+    // Without it changes are only told later.
+    this.#subscription.begin().catch(() => {})
+    return () => this.#listeners.delete(listener)
+  }
+
+  close(): Promise<void> {
+    this.#listeners.clear()
+    return this.#subscription.end()
+  }
+
+  #hear(message: string): void {
+    const changes = parse(message)
+    for (const listener of this.#listeners) listener(changes)
+  }
+}
+
+/** A position as text. */
+export function writePosition({ epoch, clock }: Position): string {
+  return `${epoch}.${clock}`
+}
+
+function readPosition(position = '.0'): Position {
+  const [epoch = '', clock = ''] = position.split('.')
+  return { epoch, clock: Number(clock) }
+}
+
+function namesAfter(mark: string, names: readonly string[]): string[] {
+  return names.filter((name) => name.startsWith(mark)).map((name) => name.slice(1))
+}
+
+// Anybody can publish anything; what is not understood may mean everything.
+function parse(message: string): Changes {
+  try {
+    const { tags, keys = [] } = JSON.parse(message)
+    const isList = (value: unknown) => Array.isArray(value) && value.every((one) => typeof one === 'string')
+    return isList(tags) && isList(keys) ? { tags, keys } : EVERYTHING
+  } catch {
+    return EVERYTHING
+  }
+}

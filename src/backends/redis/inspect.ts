@@ -1,0 +1,51 @@
+import { TagcacheError, type WarningCode } from '../../errors.ts'
+import type { RedisLink } from './client.ts'
+
+/** What is found out about a server before it is relied on. */
+export interface Inspection {
+  /** Why it cannot be used. */
+  readonly fault: TagcacheError | undefined
+  readonly warnings: readonly WarningCode[]
+}
+
+/** Looks whether a server can keep a cache; of one that does not tell, it is found out in use. */
+export async function inspectServer(link: RedisLink): Promise<Inspection> {
+  const facts = await factsOf(link)
+  return { fault: facts && faultOf(facts, link), warnings: facts ? warningsOf(facts) : [] }
+}
+
+type Facts = ReadonlyMap<string, string>
+
+async function factsOf(link: RedisLink): Promise<Facts | undefined> {
+  try {
+    const info = String(await link.send('tagcache', ['INFO']))
+    return new Map([...info.matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name, value]) => [name!, value!]))
+  } catch {
+    return undefined
+  }
+}
+
+function faultOf(facts: Facts, { isCluster }: RedisLink): TagcacheError | undefined {
+  const version = facts.get('redis_version') ?? ''
+  const [major = 0, minor = 0] = version.split('.').map(Number)
+  if (version !== '' && (major < 6 || (major === 6 && minor < 2))) {
+    return refuse(`it is of version ${version}, and 6.2 is the first that has what is needed. Update it.`)
+  }
+  if (facts.get('cluster_enabled') === '1' && !isCluster) {
+    return refuse('it is a node of a Cluster, and the client is none for Clusters. Hand in a Cluster client.')
+  }
+  if (facts.get('cluster_enabled') === '0' && isCluster) {
+    return refuse('it is no Cluster, and the client is one for Clusters. Hand in an ordinary client.')
+  }
+  return undefined
+}
+
+function warningsOf(facts: Facts): WarningCode[] {
+  const isLimited = Number(facts.get('maxmemory') ?? 0) > 0
+  const policy = facts.get('maxmemory_policy') ?? ''
+  return isLimited && /^noeviction$|random$/.test(policy) ? ['TAGCACHE_REDIS_EVICTION'] : []
+}
+
+function refuse(why: string): TagcacheError {
+  return new TagcacheError('ERR_TAGCACHE_REDIS_SERVER', `redis() cannot use this server: ${why}`)
+}

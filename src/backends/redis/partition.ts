@@ -1,0 +1,231 @@
+import { randomBytes } from 'node:crypto'
+import { promisify } from 'node:util'
+import { deflateRaw, inflateRaw } from 'node:zlib'
+import type { Entry } from '../../core/entry.ts'
+import { isImplicit } from '../../core/tags.ts'
+import type { Lease, LeaseEnd, Lookup } from '../backend.ts'
+import { decodeEntry, encodeEntry, packTexts } from '../codec.ts'
+import { type Argument, type RedisLink, run } from './client.ts'
+import type { Place } from './layout.ts'
+import * as scripts from './scripts.ts'
+import { Timeline } from './timeline.ts'
+
+/** What the partitions of one backend have in common. */
+export interface Shared {
+  readonly link: RedisLink
+  readonly maxTags: number
+  readonly maxBodySize: number
+  /** Bodies from this size on are compressed; infinite where none is. */
+  readonly compressFrom: number
+  readonly isIndexed: boolean
+  /** What the names of this backend's channels begin with. */
+  readonly channels: string
+  /** The name of this process among those that share the backend. */
+  readonly node: string
+}
+
+/** An entry that a list has given, and its place among others. */
+export interface Listed extends Lookup {
+  readonly order: number
+}
+
+/** Where a ledger stands. */
+export interface Position {
+  readonly epoch: string
+  readonly clock: number
+}
+
+const compress = promisify(deflateRaw)
+const expand = promisify(inflateRaw)
+
+/** Entries that lie in one hash slot, and their ledger: every method is one command. */
+export class Partition {
+  readonly #shared: Shared
+  readonly #place: Place
+  readonly #timeline = new Timeline()
+
+  constructor(shared: Shared, place: Place) {
+    this.#shared = shared
+    this.#place = place
+  }
+
+  async lookup(key: string): Promise<Lookup> {
+    const keys = [this.#place.ledger, this.#place.entry(key)]
+    const [frame, latest, clock, epoch] = await this.#run(scripts.LOOKUP, keys, [freshEpoch()])
+    return this.#show(key, frame, Number(latest), this.#timeline.at(String(epoch), Number(clock)), String(epoch))
+  }
+
+  async lookupOrLease(key: string, milliseconds: number): Promise<Lookup> {
+    const { ledger, entry, lease } = this.#place
+    const holder = `${this.#shared.node}/${freshEpoch()}`
+    const answer = await this.#run(
+      scripts.LOOKUP_OR_LEASE,
+      [ledger, entry(key), lease(key)],
+      [freshEpoch(), holder, String(milliseconds), this.#shared.node],
+    )
+    const [frame, latest, clock, epoch, state, left] = answer
+    const now = this.#timeline.at(String(epoch), Number(clock))
+    const found = await this.#show(key, frame, Number(latest), now, String(epoch))
+    const taken = leaseOf(String(state), holder, Number(left))
+    return taken ? { ...found, lease: taken } : found
+  }
+
+  async clock(): Promise<number> {
+    const [, clock, epoch] = await this.#run(scripts.LATEST, [this.#place.ledger], [freshEpoch()])
+    return this.#timeline.at(String(epoch), Number(clock))
+  }
+
+  async invalidatedAt(tags: readonly string[]): Promise<number> {
+    const [latest, , epoch] = await this.#run(scripts.LATEST, [this.#place.ledger], [freshEpoch(), ...tags])
+    return this.#timeline.at(String(epoch), Number(latest))
+  }
+
+  async store(entry: Entry, ttl: number, holder = ''): Promise<boolean> {
+    const born = this.#timeline.of(entry.stamp)
+    if (!born) {
+      if (holder !== '') await this.release(entry.key, holder, 'abandoned')
+      return false
+    }
+    const { ledger, lease, index } = this.#place
+    const { channels, isIndexed } = this.#shared
+    const frame = await this.#write({ ...entry, stamp: born.clock }, born.epoch)
+    const indexes = isIndexed ? entry.tags.filter((tag) => !isImplicit(tag)).map(index) : []
+    const [isKept] = await this.#run(
+      scripts.STORE,
+      [ledger, this.#place.entry(entry.key), lease(entry.key), this.#place.entry(''), ...indexes],
+      [
+        freshEpoch(),
+        born.epoch,
+        String(born.clock),
+        String(keptFor(ttl)),
+        frame,
+        entry.key,
+        holder,
+        `${channels}node:`,
+        leaseMessage('stored', entry.key),
+        ...entry.tags,
+      ],
+    )
+    return Number(isKept) === 1
+  }
+
+  /** @param channel where it is told, by the names given */
+  async invalidate(tags: readonly string[], channel = ''): Promise<Position> {
+    const { ledger, index } = this.#place
+    const { maxTags, isIndexed } = this.#shared
+    const indexes = isIndexed ? tags.filter((tag) => !isImplicit(tag)).map(index) : []
+    const message = channel === '' ? '' : JSON.stringify({ tags })
+    const args = [freshEpoch(), String(maxTags), channel, message, ...tags]
+    return positionOf(await this.#run(scripts.INVALIDATE, [ledger, ...indexes], args))
+  }
+
+  async clear(channel = ''): Promise<Position> {
+    return positionOf(await this.#run(scripts.CLEAR, [this.#place.ledger], [freshEpoch(), channel, '{}']))
+  }
+
+  /** Deletes an entry, and tells of it on a channel. */
+  delete(key: string, channel = ''): Promise<boolean> {
+    return this.#delete([this.#place.ledger, this.#place.entry(key)], key, channel)
+  }
+
+  /** Tells on a channel that an entry of another partition was deleted. */
+  async tellDeleted(key: string, channel: string): Promise<void> {
+    await this.#delete([this.#place.ledger], key, channel)
+  }
+
+  async #delete(keys: string[], key: string, channel: string): Promise<boolean> {
+    const message = JSON.stringify({ tags: [], keys: [key] })
+    const args = [freshEpoch(), String(this.#shared.maxTags), channel, message, key]
+    const [isDeleted] = await this.#run(scripts.DELETE, keys, args)
+    return Number(isDeleted) === 1
+  }
+
+  /** What was invalidated or deleted since; no names where not all of it is known. */
+  async changes({ epoch, clock }: Position, most: number): Promise<Position & { names: string[] | undefined }> {
+    const args = [freshEpoch(), epoch, String(clock), String(most)]
+    const [now, at, names] = await this.#run(scripts.CHANGES, [this.#place.ledger], args)
+    return { epoch: String(now), clock: Number(at), names: Array.isArray(names) ? names.map(String) : undefined }
+  }
+
+  async list(tag: string, limit: number): Promise<Listed[]> {
+    const { ledger, index } = this.#place
+    const keys = [ledger, index(tag), this.#place.entry('')]
+    const [clock, epoch, given] = await this.#run(scripts.LIST, keys, [freshEpoch(), tag, String(limit)])
+    const now = this.#timeline.at(String(epoch), Number(clock))
+    return Promise.all(
+      (given as unknown[][]).map(async ([frame, latest, order]) => ({
+        ...(await this.#show(undefined, frame, Number(latest), now, String(epoch))),
+        order: Number(order),
+      })),
+    )
+  }
+
+  async hold(key: string, holder: string, milliseconds: number, tags?: readonly string[]): Promise<boolean> {
+    const keys = [this.#place.ledger, this.#place.lease(key)]
+    const [isHeld] = await this.#run(scripts.HOLD, keys, [holder, String(milliseconds), tags ? packTexts(tags) : ''])
+    return Number(isHeld) === 1
+  }
+
+  async release(key: string, holder: string, end: LeaseEnd): Promise<void> {
+    const keys = [this.#place.ledger, this.#place.lease(key)]
+    await this.#run(scripts.RELEASE, keys, [holder, `${this.#shared.channels}node:`, leaseMessage(end, key)])
+  }
+
+  async #run(script: scripts.Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown[]> {
+    const answer = await run(this.#shared.link, script, keys, args)
+    return Array.isArray(answer) ? answer : [answer]
+  }
+
+  async #show(key: string | undefined, frame: unknown, latest: number, clock: number, epoch: string): Promise<Lookup> {
+    const missing = { entry: undefined, invalidatedAt: 0, clock }
+    if (frame === null || frame === undefined) return missing
+    try {
+      const { entry, identity, isCompressed } = decodeEntry(frame)
+      if (identity !== epoch || (key !== undefined && entry.key !== key)) return missing
+      const { response } = entry
+      const body = isCompressed
+        ? await expand(response.body, { maxOutputLength: this.#shared.maxBodySize })
+        : response.body
+      const stamp = this.#timeline.at(epoch, entry.stamp)
+      const shown = { ...entry, stamp, response: { ...response, body } }
+      return { entry: shown, invalidatedAt: this.#timeline.at(epoch, latest), clock }
+    } catch (fault) {
+      return { ...missing, fault }
+    }
+  }
+
+  async #write(entry: Entry, identity: string): Promise<Buffer> {
+    const { response } = entry
+    if (response.body.byteLength < this.#shared.compressFrom) return encodeEntry(entry, { identity })
+    const body = await compress(response.body, { level: 1 })
+    // What hardly shrinks costs its reader more than it saves.
+    if (body.byteLength > response.body.byteLength * 0.9) return encodeEntry(entry, { identity })
+    return encodeEntry({ ...entry, response: { ...response, body } }, { identity, isCompressed: true })
+  }
+}
+
+// A number that nobody has used: 52 random bits.
+function freshEpoch(): string {
+  return String(randomBytes(8).readBigUInt64LE() & ((1n << 52n) - 1n))
+}
+
+function positionOf([clock, epoch]: unknown[]): Position {
+  return { epoch: String(epoch), clock: Number(clock) }
+}
+
+function leaseOf(state: string, holder: string, left: number): Lease | undefined {
+  if (state === 'taken') return { kind: 'taken', holder }
+  return state === 'held' ? { kind: 'held', left: Math.max(0, left) } : undefined
+}
+
+/** What the nodes that wait for a lease are told. */
+function leaseMessage(end: LeaseEnd, key: string): string {
+  return `${end} ${key}`
+}
+
+// Redis takes whole milliseconds, and not more than fit.
+const LONGEST = 2 ** 43
+
+function keptFor(ttl: number): number {
+  return Math.min(Math.max(1, Math.ceil(ttl)), LONGEST)
+}

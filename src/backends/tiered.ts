@@ -1,0 +1,256 @@
+import { type Entry, freshFor, type Removal } from '../core/entry.ts'
+import { chain, type MaybePromise } from '../core/maybe.ts'
+import { isOutdated } from '../core/tags.ts'
+import { inTime, monotonicTime, type Time } from '../core/time.ts'
+import { badValue, checkOptions, type Duration, durationOf, hasMethods } from '../core/values.ts'
+import { TagcacheError, type WarningCode } from '../errors.ts'
+import type { BackendSize, Changes, Feed, Leases, Lookup, LookupNeeds, TagBackend } from './backend.ts'
+
+/** How two tiers work together. */
+export interface TieredOptions {
+  /** Keeps copies in this process: `memory()`. */
+  near: TagBackend<true>
+  /** What all processes share: `redis(client)`. */
+  far: TagBackend<false>
+  /**
+   * `'bounded'`: a copy may be served for a moment after another process has purged it, as a rule for a millisecond, at the
+   * very worst for `maxStaleness`. `'strong'`: never; each hit asks `far` for the last invalidation of its tags. Default `'bounded'`.
+   */
+  consistency?: 'bounded' | 'strong'
+  /** For how long after the last news from `far` copies are trusted. News are asked for four times as often. Default `'1s'`. */
+  maxStaleness?: Duration
+  /** Where time comes from. Default: the machine's, which never goes back. */
+  time?: Time
+}
+
+/**
+ * Copies in this process in front of a backend that several processes share: hits without any network. Invalidations of other processes
+ * are heard of at once, and asked for besides; without news the copies are not trusted. Throws `ERR_TAGCACHE_OPTION_VALUE`.
+ */
+export function tiered(options: TieredOptions): TagBackend<false> {
+  checkOptions('tiered()', options, ['near', 'far', 'consistency', 'maxStaleness', 'time'])
+  const { near, far, consistency = 'bounded', maxStaleness = '1s', time = monotonicTime } = options
+  if (!hasMethods(near, ['lookup', 'store', 'invalidate', 'clear']) || near.sync !== true)
+    throw badValue('near', near, 'memory()')
+  if (!hasMethods(far, ['lookup', 'store', 'invalidate', 'clear']) || !far.feed)
+    throw badValue('far', far, 'a backend with a feed of its invalidations, such as redis(client)')
+  if (consistency !== 'bounded' && consistency !== 'strong')
+    throw badValue('consistency', consistency, "'bounded' or 'strong'")
+  const trustedFor = durationOf('maxStaleness', maxStaleness)
+  if (trustedFor < 20) throw badValue('maxStaleness', maxStaleness, '20 milliseconds or more')
+  return new Tiered(near, far, far.feed, { isStrong: consistency === 'strong', trustedFor, time })
+}
+
+interface Resolved {
+  readonly isStrong: boolean
+  readonly trustedFor: number
+  readonly time: Time
+}
+
+/** What is known of a copy in the near tier. */
+interface Original {
+  readonly entry: Entry
+  /** The clock of `far` when the copy was made. */
+  readonly clock: number
+}
+
+const NEWS_PER_TRUST = 4
+
+class Tiered implements TagBackend<false> {
+  readonly sync = false
+  readonly maxBodySize: number
+  readonly leases?: Leases
+  readonly #near: TagBackend<true>
+  readonly #far: TagBackend<false>
+  readonly #feed: Feed
+  readonly #options: Resolved
+  // A copy is stamped by the near tier's clock: with what had been heard of when `far` was asked for it.
+  readonly #originals = new WeakMap<Entry, Original>()
+  readonly #trustListeners: ((isTrusted: boolean) => void)[] = []
+  #position: string | undefined
+  #newsFrom = Number.NEGATIVE_INFINITY
+  #isAsking = false
+  #isUsed = false
+  #isLost = false
+  #isClosed = false
+  #unlisten: (() => void) | undefined
+  #cancel: (() => void) | undefined
+
+  constructor(near: TagBackend<true>, far: TagBackend<false>, feed: Feed, options: Resolved) {
+    this.maxBodySize = far.maxBodySize
+    if (far.leases) this.leases = far.leases
+    this.#near = near
+    this.#far = far
+    this.#feed = feed
+    this.#options = options
+  }
+
+  lookup(key: string, needs: LookupNeeds = {}): MaybePromise<Lookup> {
+    this.#keepUp()
+    const original = this.#copyOf(key, needs)
+    if (!original) return this.#fetch(key, needs)
+    const { entry, clock } = original
+    if (!this.#options.isStrong) return { entry, invalidatedAt: 0, clock, tier: 'near' }
+    return chain(this.#far.invalidatedAt(entry.tags, key), (invalidatedAt) =>
+      isOutdated(entry.stamp, invalidatedAt)
+        ? this.#fetch(key, needs)
+        : { entry, invalidatedAt, clock, tier: 'near' as const },
+    )
+  }
+
+  clock(key?: string): MaybePromise<number> {
+    return this.#far.clock(key)
+  }
+
+  invalidatedAt(tags: readonly string[], key?: string): MaybePromise<number> {
+    return this.#far.invalidatedAt(tags, key)
+  }
+
+  store(entry: Entry, ttl: number, holder?: string): MaybePromise<boolean> {
+    const heard = this.#near.clock()
+    return chain(this.#far.store(entry, ttl, holder), (isKept) => {
+      if (isKept) this.#copy(entry, entry.stamp, heard)
+      return isKept
+    })
+  }
+
+  invalidate(tags: readonly string[]): MaybePromise<void> {
+    return chain(this.#far.invalidate(tags), () => this.#learn({ tags, keys: [] }))
+  }
+
+  clear(): MaybePromise<void> {
+    return chain(this.#far.clear(), () => this.#near.clear())
+  }
+
+  delete(key: string): MaybePromise<boolean> {
+    return chain(this.#far.delete(key), (isDeleted) => {
+      this.#learn({ tags: [], keys: [key] })
+      return isDeleted
+    })
+  }
+
+  list(tag: string, limit: number): MaybePromise<readonly Lookup[]> {
+    return this.#far.list(tag, limit)
+  }
+
+  clockOf(key: string): number {
+    return this.#far.clockOf?.(key) ?? 0
+  }
+
+  position(): string | undefined {
+    return this.#far.position?.()
+  }
+
+  size(): BackendSize {
+    return this.#near.size?.() ?? { entries: 0, bytes: 0 }
+  }
+
+  onRemoval(listener: (removal: Removal) => void): void {
+    this.#near.onRemoval?.(listener)
+  }
+
+  onTrust(listener: (isTrusted: boolean) => void): void {
+    this.#trustListeners.push(listener)
+  }
+
+  onWarning(listener: (code: WarningCode, error?: unknown) => void): void {
+    this.#far.onWarning?.(listener)
+  }
+
+  close(): MaybePromise<void> {
+    this.#isClosed = true
+    this.#cancel?.()
+    this.#unlisten?.()
+    this.#near.close()
+    return this.#far.close()
+  }
+
+  #copyOf(key: string, { position }: LookupNeeds): Original | undefined {
+    if (!this.#options.isStrong && !(this.#isTrusted() && this.#hasPassed(position))) return undefined
+    const { entry, invalidatedAt } = this.#near.lookup(key)
+    return entry && !isOutdated(entry.stamp, invalidatedAt) ? this.#originals.get(entry) : undefined
+  }
+
+  #fetch(key: string, needs: LookupNeeds): MaybePromise<Lookup> {
+    const heard = this.#near.clock()
+    return chain(this.#far.lookup(key, needs), (found) => {
+      const { entry, invalidatedAt, clock } = found
+      if (entry && !isOutdated(entry.stamp, invalidatedAt)) this.#copy(entry, clock, heard)
+      return { ...found, tier: 'far' }
+    })
+  }
+
+  // What is heard of from then on outdates the copy; what had been heard of before, `far` had taken into account.
+  #copy(entry: Entry, clock: number, heard: number): void {
+    const left = freshFor(entry, this.#options.time.now())
+    if (left <= 0 || entry.response.body.byteLength > this.#near.maxBodySize || this.#hasCopy(entry)) return
+    const copy = { ...entry, tags: [...entry.tags, ownTag(entry.key)], stamp: heard }
+    this.#originals.set(copy, { entry, clock })
+    this.#near.store(copy, left)
+  }
+
+  #hasCopy({ key, time, stamp }: Entry): boolean {
+    const { entry, invalidatedAt } = this.#near.lookup(key)
+    const original = entry && !isOutdated(entry.stamp, invalidatedAt) && this.#originals.get(entry)
+    return original ? original.entry.time === time && original.entry.stamp === stamp : false
+  }
+
+  #learn({ tags, keys }: Changes): void {
+    if (tags === undefined) return this.#near.clear()
+    const names = [...tags, ...keys.map(ownTag)]
+    if (names.length > 0) this.#near.invalidate(names)
+  }
+
+  #isTrusted(): boolean {
+    return this.#options.time.now() - this.#newsFrom < this.#options.trustedFor
+  }
+
+  #hasPassed(position: string | undefined): boolean {
+    if (position === undefined) return true
+    return this.#position !== undefined && this.#feed.hasPassed(this.#position, position)
+  }
+
+  // News are asked for while there are requests; after a pause the first ones go to `far`.
+  #keepUp(): void {
+    this.#isUsed = true
+    if (this.#isAsking || this.#isClosed) return
+    this.#isAsking = true
+    this.#unlisten ??= this.#feed.listen((changes) => this.#learn(changes))
+    void this.#askForNews()
+  }
+
+  async #askForNews(): Promise<void> {
+    const { time, trustedFor } = this.#options
+    this.#isUsed = false
+    const asked = time.now()
+    try {
+      const { position, ...changes } = await inTime(time, trustedFor, this.#feed.changesSince(this.#position), tooLate)
+      if (this.#isClosed) return
+      this.#learn(changes)
+      this.#position = position
+      // What happened after the question may not be in the answer, however long that took.
+      this.#newsFrom = asked
+    } catch {}
+    this.#tellTrust()
+    this.#cancel = time.after(trustedFor / NEWS_PER_TRUST, () => {
+      if (this.#isUsed && !this.#isClosed) void this.#askForNews()
+      else this.#isAsking = false
+    })
+  }
+
+  #tellTrust(): void {
+    const isLost = !this.#isTrusted()
+    if (isLost === this.#isLost) return
+    this.#isLost = isLost
+    for (const listener of this.#trustListeners) listener(!isLost)
+  }
+}
+
+// An entry that is deleted leaves the near tiers too.
+function ownTag(key: string): string {
+  return `key/${key}`
+}
+
+function tooLate(): Error {
+  return new TagcacheError('ERR_TAGCACHE_BACKEND_TIMEOUT', 'The shared backend did not give news in time.')
+}

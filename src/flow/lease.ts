@@ -1,0 +1,64 @@
+import type { LeaseEnd, LookupNeeds } from '../backends/backend.ts'
+import { forbidsStoring } from '../http/reuse.ts'
+import { isByteRange, type Visit } from '../visit.ts'
+import type { Flow } from './flow.ts'
+import type { Run } from './run.ts'
+import { expectTags } from './tags.ts'
+
+// A process that dies keeps others waiting for so long at the most; one that lives says so three times as often.
+const LEASE = 3000
+
+/** What a look-up asks for beside the entry: the lease, where its handler would run for other processes too. */
+export function needsOf(flow: Flow, { route, method, headers }: Visit, key: string): LookupNeeds | undefined {
+  if (!route.isClusterWide || !flow.guard.hasLeases || method !== 'GET') return undefined
+  if (isByteRange(headers) || forbidsStoring(headers)) return undefined
+  return flow.flights.isGrounded(key) ? undefined : { lease: LEASE }
+}
+
+/** Has the lease of a run last as long as the run, and ended by the invalidation of what it will probably carry. */
+export function keepLease(flow: Flow, run: Run): void {
+  expectTags(flow, run)
+  const { lease } = run
+  if (lease === undefined) return
+  void flow.guard.hold(run.key, lease, LEASE, [...run.expectedTags])
+  const renew = () => {
+    if (run.lease !== lease) return
+    void flow.guard.hold(run.key, lease, LEASE)
+    flow.after(LEASE / 3, renew)
+  }
+  flow.after(LEASE / 3, renew)
+}
+
+/** Nothing is stored under the lease of a run: others are told whether waiting is of use. */
+export function dropLease(flow: Flow, run: Run, end: Exclude<LeaseEnd, 'stored'>): void {
+  const { lease } = run
+  if (lease === undefined) return
+  run.lease = undefined
+  void flow.guard.release(run.key, lease, end)
+}
+
+/** The lease of a run, for whoever ends it with a store. */
+export function takeLease(run: Run): string | undefined {
+  const { lease } = run
+  run.lease = undefined
+  return lease
+}
+
+/** Waits until a lease that another process holds ends, for so many milliseconds at the most: how it has; or that who waits has left; undefined where nothing is heard. */
+export function leaseEnd(
+  flow: Flow,
+  key: string,
+  milliseconds: number,
+  onWait: (leave: () => void) => void,
+): Promise<LeaseEnd | 'left' | undefined> {
+  return new Promise((resolve) => {
+    const settle = (end: LeaseEnd | 'left' | undefined) => {
+      stop()
+      cancel()
+      resolve(end)
+    }
+    const stop = flow.guard.onLeaseEnd(key, settle)
+    const cancel = flow.after(milliseconds, () => settle(undefined))
+    onWait(() => settle('left'))
+  })
+}
