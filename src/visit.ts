@@ -39,6 +39,8 @@ export type Call = (option: (...args: never) => unknown) => unknown
 export interface Visit {
   readonly method: string
   readonly headers: Fields
+  /** Where its client's last write stands. */
+  readonly position?: string | undefined
   readonly target: Target
   readonly route: ResolvedRoute
   readonly call: Call

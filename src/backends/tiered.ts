@@ -183,20 +183,16 @@ class Tiered implements TagBackend<false> {
   // What is heard of from then on outdates the copy; what had been heard of before, `far` had taken into account.
   #copy(entry: Entry, clock: number, heard: number): void {
     const left = freshFor(entry, this.#options.time.now())
-    if (left <= 0 || entry.response.body.byteLength > this.#near.maxBodySize || this.#hasCopy(entry)) return
+    if (left <= 0 || entry.response.body.byteLength > this.#near.maxBodySize) return
     const copy = { ...entry, tags: [...entry.tags, ownTag(entry.key)], stamp: heard }
     this.#originals.set(copy, { entry, clock })
     this.#near.store(copy, left)
   }
 
-  #hasCopy({ key, time, stamp }: Entry): boolean {
-    const { entry, invalidatedAt } = this.#near.lookup(key)
-    const original = entry && !isOutdated(entry.stamp, invalidatedAt) && this.#originals.get(entry)
-    return original ? original.entry.time === time && original.entry.stamp === stamp : false
-  }
-
   #learn({ tags, keys }: Changes): void {
     if (tags === undefined) return this.#near.clear()
+    for (const key of keys) this.#near.delete(key)
+    // A copy of what was deleted may be on its way here.
     const names = [...tags, ...keys.map(ownTag)]
     if (names.length > 0) this.#near.invalidate(names)
   }

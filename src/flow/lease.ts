@@ -9,10 +9,18 @@ import { expectTags } from './tags.ts'
 const LEASE = 3000
 
 /** What a look-up asks for beside the entry: the lease, where its handler would run for other processes too. */
-export function needsOf(flow: Flow, { route, method, headers }: Visit, key: string): LookupNeeds | undefined {
-  if (!route.isClusterWide || !flow.guard.hasLeases || method !== 'GET') return undefined
-  if (isByteRange(headers) || forbidsStoring(headers)) return undefined
-  return flow.flights.isGrounded(key) ? undefined : { lease: LEASE }
+export function needsOf(flow: Flow, visit: Visit, key: string): LookupNeeds | undefined {
+  const { position } = visit
+  const mayLead = visit.route.isClusterWide && maySpare(flow, visit, key)
+  if (!mayLead) return position === undefined ? undefined : { position }
+  return position === undefined ? { lease: LEASE } : { lease: LEASE, position }
+}
+
+// Whether one run would be of use to others too.
+function maySpare({ guard, flights }: Flow, { method, headers }: Visit, key: string): boolean {
+  return (
+    guard.hasLeases && method === 'GET' && !isByteRange(headers) && !forbidsStoring(headers) && !flights.isGrounded(key)
+  )
 }
 
 /** Has the lease of a run last as long as the run, and ended by the invalidation of what it will probably carry. */

@@ -7,6 +7,7 @@ import type { Flow } from '../flow/flow.ts'
 import { purge, purgeEverything } from '../flow/purge.ts'
 import { parseGroups } from '../http/cache-groups.ts'
 import { combined, type Fields } from '../http/fields.ts'
+import { carry } from '../http/position.ts'
 import { formatTags } from '../http/tag-fields.ts'
 import { oneOf } from '../options/checks.ts'
 import type { Call, Target } from '../visit.ts'
@@ -97,6 +98,15 @@ function purgeNamed(
   }
 }
 
+// Where the purge stands, for the client to tell other processes.
+function positionField({ guard, options }: Flow, fields: Fields): [string, string | readonly string[]] | undefined {
+  const position = options.carrier && guard.position()
+  if (!options.carrier || position === undefined) return undefined
+  const [name, value] = carry(options.carrier, position)
+  if (name !== 'Set-Cookie') return [name, value]
+  return [name, [...[(fields['set-cookie'] as string | string[]) ?? []].flat(), value]]
+}
+
 // A write is not kept waiting for ever by tags that do not come.
 const LONGEST_TAGS = 10_000
 
@@ -129,8 +139,14 @@ export function purgeOnAnswer(
         told = names
       })
     // One purge of several that failed is enough.
-    pending = chain(pending, (before) => chain(acted(), (isDone) => before && isDone))
-    return pending
+    const purging = chain(pending, (before) => chain(acted(), (isDone) => before && isDone))
+    pending = purging
+    if (isPromise(purging))
+      void purging.then(
+        (isDone) => (pending = pending === purging ? isDone : pending),
+        () => {},
+      )
+    return purging
   }
   interceptHead(res, {
     change: ({ status, fields }) => {
@@ -138,11 +154,15 @@ export function purgeOnAnswer(
         const purging = settle(status, fields)
         if (isPromise(purging)) holdBack(res, purging)
       }
-      if (told.length === 0) return undefined
+      const set: (readonly [string, string | readonly string[]])[] = []
+      const position = isPromise(pending) || status >= 400 ? undefined : positionField(flow, fields)
+      if (position) set.push(position)
+      if (told.length === 0) return set.length > 0 ? { set, remove: [] } : undefined
       const groups = [...new Set([...told, ...parseGroups(combined(fields, 'cache-group-invalidation'))])]
       const value = formatTags('Cache-Groups', groups)
       if (value === undefined) flow.warn('TAGCACHE_TAGS_TOO_LONG')
-      return value === undefined ? undefined : { set: [['Cache-Group-Invalidation', value]], remove: [] }
+      if (value !== undefined) set.push(['Cache-Group-Invalidation', value])
+      return { set, remove: [] }
     },
     refused: () => {
       hasBegun = isLate

@@ -7,6 +7,7 @@ import { adoptPost, startPost } from '../flow/post.ts'
 import { purge } from '../flow/purge.ts'
 import type { Finding, Run } from '../flow/run.ts'
 import { refine, withheldFields } from '../flow/tags.ts'
+import { carried } from '../http/position.ts'
 import { type ResolvedRoute, type RouteOptions, shareKey } from '../options/route.ts'
 import type { Call, Target, Visit } from '../visit.ts'
 import { capture, type Recording } from './capture.ts'
@@ -100,10 +101,11 @@ export function find(passage: Passage, standing: Standing): MaybePromise<Finding
   return arrived ?? look(flow, visit, (leave) => onClose(res, leave))
 }
 
-function visitOf({ req, target, application }: Passage, { route, call }: Standing): Visit {
+function visitOf({ flow, req, target, application }: Passage, { route, call }: Standing): Visit {
+  const { carrier } = flow.options
   return {
     method: req.method ?? 'GET',
-    headers: req.headers,
+    ...(carrier ? carried(carrier, req.headers) : { headers: req.headers }),
     target: target(),
     route,
     call,

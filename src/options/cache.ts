@@ -2,6 +2,7 @@ import type { TagBackend } from '../backends/backend.ts'
 import { systemTime, type Time } from '../core/time.ts'
 import { badValue, checkOptions, type Duration, durationOf, hasMethods } from '../core/values.ts'
 import { formatCacheName } from '../http/cache-status.ts'
+import type { Carrier } from '../http/position.ts'
 import { oneOf } from './checks.ts'
 import { PRESETS, type Preset } from './presets.ts'
 import { defaultRoute, type ResolvedRoute, ROUTE_OPTIONS, type RouteOptions, resolveRoute } from './route.ts'
@@ -24,6 +25,12 @@ export interface CacheOptions<Args extends readonly unknown[] = readonly unknown
   /** How long a backend that failed is left alone before it is tried again. Default `'1s'`. */
   backendPause?: Duration
   /**
+   * Has a client that wrote through one process see its write through every other at once, though a near tier there has not
+   * heard of it yet (`tiered()`): the answer to the write carries where it stands, signed with `secret`, in a cookie of a minute
+   * or in a field that the client sends back. `name` is by default `tagcache-position`. Default: none; it is a matter of milliseconds.
+   */
+  readYourWrites?: { readonly secret: string; readonly via?: 'cookie' | 'header'; readonly name?: string }
+  /**
    * A file, of this process alone, in which purges are kept that the backend has not taken, so that they are delivered even
    * after a crash. Default: none, and they are kept in memory.
    */
@@ -41,6 +48,7 @@ export interface ResolvedCache {
   readonly cacheName: string
   readonly backendTimeout: number
   readonly backendPause: number
+  readonly carrier: Carrier | undefined
   readonly time: Time
   readonly random: () => number
   readonly route: ResolvedRoute
@@ -55,6 +63,7 @@ const CACHE_OPTIONS = [
   'backendTimeout',
   'backendPause',
   'journal',
+  'readYourWrites',
   'time',
   'random',
 ] as const
@@ -102,6 +111,7 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     backendTimeout,
     backendPause,
     journal: ___,
+    readYourWrites,
     time,
     random,
     ...route
@@ -112,10 +122,21 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     cacheName: formatCacheName(checkCacheName(cacheName ?? 'tagcache')),
     backendTimeout: durationOf('backendTimeout', backendTimeout ?? '250ms'),
     backendPause: durationOf('backendPause', backendPause ?? '1s'),
+    carrier: readYourWrites === undefined ? undefined : carrierOf(readYourWrites),
     time: time ?? systemTime,
     random: random ?? Math.random,
     route: resolveRoute(route, defaultRoute(maxBodySize)),
   }
+}
+
+function carrierOf(given: NonNullable<CacheOptions['readYourWrites']>): Carrier {
+  checkOptions('readYourWrites', given, ['secret', 'via', 'name'])
+  const { secret, via, name = 'tagcache-position' } = given
+  if (typeof secret !== 'string' || secret.length < 16)
+    throw badValue('readYourWrites.secret', '…', 'a text of 16 characters or more, the same in all processes')
+  if (typeof name !== 'string' || !/^[\w!#$%&'*+.^`|~-]+$/.test(name))
+    throw badValue('readYourWrites.name', name, 'the name of a cookie or a field')
+  return { secret, name, via: oneOf('readYourWrites.via', via, ['cookie', 'header']) ?? 'cookie' }
 }
 
 function checkCacheName(name: string): string {

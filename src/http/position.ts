@@ -1,0 +1,51 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import { combined, type Fields } from './fields.ts'
+
+/** How clients carry where their last write stands from one process to another. */
+export interface Carrier {
+  readonly via: 'cookie' | 'header'
+  readonly name: string
+  readonly secret: string
+}
+
+/** What a request says of its client's last write, and its fields without that. */
+export interface Carried {
+  readonly headers: Fields
+  readonly position: string | undefined
+}
+
+// By then every process has caught up, or does not trust its copies.
+const SECONDS = 60
+
+/** The field that tells a client where its write stands. */
+export function carry({ via, name, secret }: Carrier, position: string): [name: string, value: string] {
+  const token = `${position}.${sign(secret, position)}`
+  return via === 'header'
+    ? [name, token]
+    : ['Set-Cookie', `${name}=${token}; Max-Age=${SECONDS}; Path=/; HttpOnly; SameSite=Lax`]
+}
+
+/** Reads it back. What is not signed with the secret says nothing. */
+export function carried({ via, name, secret }: Carrier, headers: Fields): Carried {
+  if (via === 'header') return { headers, position: verify(secret, combined(headers, name.toLowerCase())) }
+  const all = combined(headers, 'cookie')
+  if (!all?.includes(`${name}=`)) return { headers, position: undefined }
+  const cookies = all.split(/; */)
+  const [token] = cookies.filter((cookie) => cookie.startsWith(`${name}=`))
+  const others = cookies.filter((cookie) => cookie !== '' && !cookie.startsWith(`${name}=`))
+  const { cookie: _, ...rest } = headers
+  // It is the cache's own, and no credential of the visitor's.
+  const without = others.length === 0 ? rest : { ...rest, cookie: others.join('; ') }
+  return { headers: without, position: verify(secret, token?.slice(name.length + 1)) }
+}
+
+function verify(secret: string, token: string | undefined): string | undefined {
+  const [, position, signature] = /^(\d{1,20}\.\d{1,20})\.([\w-]{43})$/.exec(token ?? '') ?? []
+  if (position === undefined || signature === undefined) return undefined
+  const isOurs = timingSafeEqual(Buffer.from(signature), Buffer.from(sign(secret, position)))
+  return isOurs ? position : undefined
+}
+
+function sign(secret: string, position: string): string {
+  return createHmac('sha256', secret).update(position).digest('base64url')
+}
