@@ -142,11 +142,35 @@ function nodeRedisLink(client: NodeRedis): RedisLink {
       return isReady || (!wasReady && client.isOpen)
     },
     send(key, args) {
-      if (kind === 'cluster') return client.sendCommand(key, false, args, AS_BYTES)
+      if (kind === 'cluster') return sought(client, key, client.sendCommand(key, false, args, AS_BYTES))
       return kind === 'sentinel' ? client.sendCommand(false, args, AS_BYTES) : client.sendCommand(args, AS_BYTES)
     },
     subscribe: (channel, onMessage) => subscribeNodeRedis(client, kind, channel, onMessage),
   }
+}
+
+const SOUGHT_AFTER = 200
+const soughtAt = new WeakMap<NodeRedis, number>()
+
+// A Cluster client learns that a master was replaced only when another one tells it so (redis/node-redis issue 2806): where a
+// key's master does not answer, any other one is asked for the key.
+function sought<V>(client: NodeRedis, key: string, answer: Promise<V>): Promise<V> {
+  const seek = () => {
+    const now = performance.now()
+    if (now - (soughtAt.get(client) ?? Number.NEGATIVE_INFINITY) < SOUGHT_AFTER) return
+    soughtAt.set(client, now)
+    client.sendCommand(String(now), false, ['EXISTS', key], AS_BYTES).catch(() => {})
+  }
+  const timer = setTimeout(seek, SOUGHT_AFTER)
+  timer.unref()
+  answer.then(
+    () => clearTimeout(timer),
+    () => {
+      clearTimeout(timer)
+      seek()
+    },
+  )
+  return answer
 }
 
 type Kind = 'cluster' | 'sentinel' | 'single'

@@ -111,12 +111,11 @@ export class Partition {
 
   /** @param channel where it is told, by the names given */
   async invalidate(tags: readonly string[], channel = ''): Promise<Position> {
-    const { ledger, index } = this.#place
-    const { maxTags, isIndexed } = this.#shared
-    const indexes = isIndexed ? tags.filter((tag) => !isImplicit(tag)).map(index) : []
+    const { ledger } = this.#place
+    const { maxTags } = this.#shared
     const message = channel === '' ? '' : JSON.stringify({ tags })
     const args = [freshEpoch(), String(maxTags), channel, message, ...tags]
-    return positionOf(await this.#run(scripts.INVALIDATE, [ledger, ...indexes], args))
+    return positionOf(await this.#run(scripts.INVALIDATE, [ledger], args))
   }
 
   async clear(channel = ''): Promise<Position> {

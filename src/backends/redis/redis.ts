@@ -238,7 +238,9 @@ function guarded(link: RedisLink, fault: () => TagcacheError | undefined): Redis
 function explain(cause: unknown): unknown {
   const { message, name } = Object(cause) as Error
   const isReply = /ReplyError|ErrorReply|SimpleError|BlobError/.test(`${name} ${cause?.constructor?.name}`)
-  if (!isReply || /^NOSCRIPT/.test(message)) return cause
+  // Cluster clients ask again for a while, and then say so in an error of their own.
+  const isRefused = isReply || /\b(?:TRYAGAIN|CLUSTERDOWN|MOVED|ASK|LOADING|READONLY)\b/.test(message)
+  if (!isRefused || /^NOSCRIPT/.test(message)) return cause
   return new TagcacheError('ERR_TAGCACHE_BACKEND_REPLY', `Redis answered: ${message}`, { cause })
 }
 

@@ -220,16 +220,19 @@ return isKept and 1 or 0
 )
 
 /**
- * Keys: ledger, an index for each tag that is listed. Arguments: fresh epoch, most members, channel or nothing, names as JSON, tags.
- * Gives the clock and the epoch.
+ * Keys: ledger alone, so that it is taken also while its slot is on its way to another master. Arguments: fresh epoch, most members,
+ * channel or nothing, names as JSON, tags. Gives the clock and the epoch. What lists the entries goes too, where it lies here.
  */
 export const INVALIDATE = script(
   'invalidate',
   `
 local state = open(KEYS[1], ARGV[1])
 advance(KEYS[1], state)
-for at = 5, #ARGV do redis.call('ZADD', KEYS[1], state.clock, ':' .. ARGV[at]) end
-for at = 2, #KEYS do redis.call('UNLINK', KEYS[at]) end
+local indexes = string.sub(KEYS[1], 1, -#'ledger' - 1) .. 'index:'
+for at = 5, #ARGV do
+  redis.call('ZADD', KEYS[1], state.clock, ':' .. ARGV[at])
+  redis.pcall('UNLINK', indexes .. ARGV[at])
+end
 prune(KEYS[1], state, tonumber(ARGV[2]))
 if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return { state.clock, text(state.epoch) }
