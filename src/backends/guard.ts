@@ -153,6 +153,7 @@ export class Guard {
 
   /** Tries once more to deliver what waits, and no more after that. */
   close(): MaybePromise<void> {
+    if (this.#pausedUntil !== undefined) this.#pausedUntil = this.#options.time.now()
     const last = this.#undelivered.isEmpty ? undefined : (this.#delivery ?? this.#deliver())
     return chain(last, () => this.#retry?.())
   }

@@ -94,6 +94,17 @@ export class Variants {
     return { ...place, crowdedOut: keys.slice(0, -most) }
   }
 
+  /** Takes down that the responses to a request vary on those fields, as another process has found. */
+  teach(seeker: Seeker, names: readonly string[]): void {
+    const { primary } = this.locate(seeker)
+    const known = this.#memories.get(primary)
+    this.#memories.set(primary, {
+      names: mergeNames(known?.names ?? [], names),
+      choices: known?.choices ?? [],
+      keys: known?.keys ?? [],
+    })
+  }
+
   // Where it is looked for; with what was just learned of a response, where that is kept.
   #place({ parts, headers, forms }: Seeker, variance: SearchVariance | undefined, learned?: Memory): Place {
     const query = variance ? chooseFromQuery(parts.query, (name) => counts(name, variance)) : parts.query

@@ -102,6 +102,16 @@ export class Flow {
     return lodging
   }
 
+  /** Where the response to a request is looked for, now that it is known to vary on those fields. */
+  relocate(visit: Pick<Visit, 'headers' | 'route'>, parts: KeyParts, vary: readonly string[]): Place | undefined {
+    const { headers, route } = visit
+    return this.#try(parts, () => {
+      const seeker = { parts, headers, forms: route.normaliseVary }
+      this.variants.teach(seeker, vary)
+      return this.variants.locate(seeker)
+    })
+  }
+
   #try<V>({ route }: KeyParts, act: () => V): V | undefined {
     try {
       return act()

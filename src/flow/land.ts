@@ -8,6 +8,7 @@ import { routeName } from '../visit.ts'
 import { declineNewer, letGo, skipReason } from './decide.ts'
 import type { Flow } from './flow.ts'
 import { dropLease, takeLease } from './lease.ts'
+import { markerOf } from './marker.ts'
 import type { Decision, Run, Waiting } from './run.ts'
 import { uriTag } from './tags.ts'
 import { mayShare } from './usable.ts'
@@ -35,6 +36,9 @@ export function land(
   if (!lodging) return abandon(flow, run, 'variants')
   run.tags.add(uriTag(flow, run.visit, fieldsOf(whole.headers)))
   const entry = entryOf(flow, run, lodging.key, decision.terms, whole)
+  if (lodging.key !== run.key && run.key === run.place.primary && flow.guard.hasLeases && decision.keep > 0) {
+    void flow.guard.store(markerOf(run, entry, lodging.names), decision.keep)
+  }
   if (decision.keep > 0) return keep(flow, run, entry, decision.keep)
   endRun(flow, run)
   recordRun(flow, run, { stored: false, reason: 'unstorable' })

@@ -10,6 +10,7 @@ import { forbidsStoring, judgeReuse, type Wishes, wishesOf } from '../http/reuse
 import { admit, isByteRange, routeName, type Visit } from '../visit.ts'
 import type { Flow } from './flow.ts'
 import { leaseEnd, needsOf } from './lease.ts'
+import { namesUnknown } from './marker.ts'
 import type { Finding, Run, Waiting } from './run.ts'
 import { asSent, leadRun, startRefreshRun, startRun } from './start.ts'
 import { refine, taggingOf } from './tags.ts'
@@ -26,9 +27,38 @@ export function look(flow: Flow, visit: Visit, onWait: OnWait): MaybePromise<Fin
   const { parts } = admission
   const place = flow.locate(visit, parts)
   if (!place) return pass(flow, visit, 'bypass', 'option-failed')
-  return chain(flow.guard.lookup(place.key, needsOf(flow, visit, place.key)), (found) => {
-    return found ? judge(flow, { visit, parts, place }, found, onWait) : pass(flow, visit, 'bypass', 'backend')
+  return lookUp(flow, { visit, parts, place }, (looked, found) => {
+    return found ? judge(flow, looked, found, onWait) : pass(flow, visit, 'bypass', 'backend')
   })
+}
+
+type OnFound = (looked: Looked, found: Lookup | undefined) => MaybePromise<Finding>
+
+function lookUp(flow: Flow, looked: Looked, then: OnFound): MaybePromise<Finding> {
+  const { visit, place } = looked
+  return chain(flow.guard.lookup(place.key, needsOf(flow, visit, place.key)), (found) => {
+    const unknown = found && flow.guard.hasLeases ? namesUnknown(found, place) : NOTHING
+    return unknown.length > 0 ? lookElsewhere(flow, looked, found, unknown, then) : then(looked, found)
+  })
+}
+
+const NOTHING: readonly string[] = []
+
+// Another process has found out what the response varies on.
+function lookElsewhere(
+  flow: Flow,
+  looked: Looked,
+  first: Lookup | undefined,
+  unknown: readonly string[],
+  then: OnFound,
+): MaybePromise<Finding> {
+  const { visit, parts } = looked
+  const place = flow.relocate(visit, parts, unknown)
+  if (!place || place.key === looked.place.key) return then(looked, first)
+  if (first?.lease?.kind === 'taken') void flow.guard.release(looked.place.key, first.lease.holder, 'abandoned')
+  return chain(flow.guard.lookup(place.key, needsOf(flow, visit, place.key)), (found) =>
+    then({ ...looked, place }, found),
+  )
 }
 
 /** The look of a request that was made for a refresh: it finds its run, once, at the layer that has started it. */
@@ -249,16 +279,22 @@ async function waitElsewhere(
   forward: Forward,
   onWait: OnWait,
 ): Promise<Finding> {
-  const { visit, place } = waiting
+  const { visit, parts, place } = waiting
   const patience = waiting.patience ?? flow.now() + visit.route.maxWait
   const end = await leaseEnd(flow, place.key, Math.min(left + 1, patience - flow.now()), onWait)
   if (end === 'declined') flow.flights.ground(place.key)
-  const found = end === 'left' ? undefined : await flow.guard.lookup(place.key, needsOf(flow, visit, place.key))
-  if (!found || flow.now() >= patience) return { kind: 'run', run: await runAlone(flow, waiting, forward) }
-  const entry = usable(found, place, visit, flow.now())
-  if (entry && freshFor(entry, flow.now()) > 0) return collapsed(flow, waiting, entry, forward)
-  const again = { ...waiting, stamp: found.clock, lease: found.lease, patience }
-  return settleLease(flow, place.key, found, compute(flow, again, forward, undefined, onWait))
+  const alone = async (): Promise<Finding> => ({ kind: 'run', run: await runAlone(flow, waiting, forward) })
+  if (end === 'left') return alone()
+  // What it varies on may be known by now.
+  const now = flow.locate(visit, parts) ?? place
+  return lookUp(flow, { visit, parts, place: now }, ({ place }, found) => {
+    if (!found) return alone()
+    const entry = usable(found, place, visit, flow.now())
+    if (entry && freshFor(entry, flow.now()) > 0) return collapsed(flow, waiting, entry, forward)
+    const again = { ...waiting, place, stamp: found.clock, lease: found.lease, patience }
+    const isOut = flow.now() >= patience
+    return settleLease(flow, place.key, found, isOut ? alone() : compute(flow, again, forward, undefined, onWait))
+  })
 }
 
 async function runAlone(flow: Flow, waiting: Waiting, forward: Forward): Promise<Run> {

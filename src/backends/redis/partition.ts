@@ -182,12 +182,12 @@ export class Partition {
       const { entry, identity, isCompressed } = decodeEntry(frame)
       if (identity !== epoch || (key !== undefined && entry.key !== key)) return missing
       const { response } = entry
+      // Before anything is waited for: another epoch may be heard of meanwhile.
+      const [stamp, invalidatedAt] = [this.#timeline.at(epoch, entry.stamp), this.#timeline.at(epoch, latest)]
       const body = isCompressed
         ? await expand(response.body, { maxOutputLength: this.#shared.maxBodySize })
         : response.body
-      const stamp = this.#timeline.at(epoch, entry.stamp)
-      const shown = { ...entry, stamp, response: { ...response, body } }
-      return { entry: shown, invalidatedAt: this.#timeline.at(epoch, latest), clock }
+      return { entry: { ...entry, stamp, response: { ...response, body } }, invalidatedAt, clock }
     } catch (fault) {
       return { ...missing, fault }
     }

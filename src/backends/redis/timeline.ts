@@ -1,38 +1,33 @@
-// A stamp of an epoch that is further back is refused.
-const MOST_EPOCHS = 64
+interface Segment {
+  readonly epoch: string
+  readonly base: number
+  end: number
+}
 
 /**
- * One row of numbers out of the clocks of epoch after epoch, as this process has seen them: whatever was said in an earlier
- * epoch is earlier. Every ledger begins with a clock of its own; nothing says how those of two epochs relate, but that
- * nothing stamped in the earlier one can be trusted in the later.
+ * One row of numbers out of the clocks of epoch after epoch, as this process hears of them: whatever was said before another
+ * epoch was heard of is earlier. Every ledger begins with a clock of its own; nothing says how those of two epochs relate, but
+ * that nothing stamped in the one can be trusted in the other.
  */
 export class Timeline {
-  readonly #epochs: { readonly epoch: string; readonly base: number; end: number }[] = []
+  #now: Segment | undefined
 
-  /** The number of a clock's value: more than any of an earlier epoch. */
+  /** The number of a clock's value: more than any that was given of another epoch. */
   at(epoch: string, clock: number): number {
-    const newest = this.#epochs.at(-1)
-    if (newest?.epoch === epoch) return this.#extend(newest, clock)
-    const known = this.#epochs.find((one) => one.epoch === epoch)
-    // What is said of an epoch that is over counts as no later than its end.
-    if (known) return Math.min(known.base + clock, known.end)
-    const base = newest ? newest.end + 1 : 0
-    const begun = { epoch, base, end: base }
-    this.#epochs.push(begun)
-    if (this.#epochs.length > MOST_EPOCHS) this.#epochs.shift()
-    return this.#extend(begun, clock)
+    if (this.#now?.epoch !== epoch) {
+      const base = this.#now ? this.#now.end + 1 : 0
+      // An epoch that was heard of before may come back, when answers overtake each other: then its earlier stamps are lost.
+      this.#now = { epoch, base, end: base }
+    }
+    const number = this.#now.base + clock
+    this.#now.end = Math.max(this.#now.end, number)
+    // Beyond that numbers are not told apart: nothing is comparable then, and nothing valid.
+    return Number.isSafeInteger(number) ? number : Number.NaN
   }
 
-  /** Which value of which clock has that number; undefined where that is not known, or the epoch is over. */
+  /** Which value of which clock has that number; undefined where another epoch was heard of since. */
   of(number: number): { readonly epoch: string; readonly clock: number } | undefined {
-    const newest = this.#epochs.at(-1)
-    if (!newest || number <= newest.base) return undefined
-    return { epoch: newest.epoch, clock: number - newest.base }
-  }
-
-  #extend(newest: { readonly base: number; end: number }, clock: number): number {
-    const number = newest.base + clock
-    newest.end = Math.max(newest.end, number)
-    return number
+    if (!this.#now || number <= this.#now.base) return undefined
+    return { epoch: this.#now.epoch, clock: number - this.#now.base }
   }
 }
