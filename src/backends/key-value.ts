@@ -88,6 +88,8 @@ class KeyValueBackend implements TagBackend {
   // Another process, or an earlier run of this one, must not be taken for us.
   readonly #run = randomUUID()
   #stores = 0
+  // The last store of each key that has not been answered yet.
+  readonly #underWay = new Map<string, string>()
   #reason: RemovalReason = 'evicted'
 
   constructor(backend: CacheBackend, options: Resolved) {
@@ -126,7 +128,11 @@ class KeyValueBackend implements TagBackend {
     const keepUntil = this.#time.now() + ttl
     const bytes = encodeEntry(entry, { identity: `${this.#run}/${identity}` })
     const kept = this.#backend.set(this.#address(entry.key), bytes, Math.ceil(ttl / 1000)) as MaybePromise<unknown>
-    return chain(kept, () => this.#know(entry, { key: entry.key, identity, keepUntil, stamp: entry.stamp, links: [] }))
+    const known = { key: entry.key, identity, keepUntil, stamp: entry.stamp, links: [] }
+    if (!isPromise(kept)) return this.#know(entry, known)
+    this.#underWay.set(entry.key, identity)
+    const arrive = () => this.#underWay.get(entry.key) === identity && this.#underWay.delete(entry.key)
+    return Promise.resolve(kept).finally(arrive).then(() => this.#know(entry, known))
   }
 
   invalidate(tags: readonly string[]): void {
@@ -210,6 +216,8 @@ class KeyValueBackend implements TagBackend {
 
   // Correctness does not need it, since nothing unknown is ever served: it frees the backend's memory sooner than the ttl.
   #drop(key: string): void {
+    // What is on its way there would be dropped in the place of what was there.
+    if (this.#underWay.has(key)) return
     try {
       const dropped = this.#backend.delete(this.#address(key)) as MaybePromise<unknown>
       if (isPromise(dropped)) dropped.catch(() => {})
