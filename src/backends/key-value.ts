@@ -132,7 +132,9 @@ class KeyValueBackend implements TagBackend {
     if (!isPromise(kept)) return this.#know(entry, known)
     this.#underWay.set(entry.key, identity)
     const arrive = () => this.#underWay.get(entry.key) === identity && this.#underWay.delete(entry.key)
-    return Promise.resolve(kept).finally(arrive).then(() => this.#know(entry, known))
+    return Promise.resolve(kept)
+      .finally(arrive)
+      .then(() => this.#know(entry, known))
   }
 
   invalidate(tags: readonly string[]): void {

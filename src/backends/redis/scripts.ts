@@ -118,6 +118,40 @@ local function settle(lease, holder, channel, message)
 end
 `
 
+/**
+ * The common look-up, in as few steps as it takes: a ledger that is in force, a frame with some tags or nothing. Gives nothing
+ * where it is anything else: then `LOOKUP` says more. Keys: ledger, entry.
+ */
+export const GLANCE = whole(
+  'glance',
+  `
+local frame = redis.pcall('GET', KEYS[2])
+local info = redis.call('INFO', 'replication')
+local at = string.find(info, 'master_replid:', 1, true)
+local run = 'run:' .. string.sub(info, at + 14, at + 53)
+if not string.find(info, 'role:master', 1, true) then return {} end
+if not frame then
+  local found = redis.call('ZMSCORE', KEYS[1], run, 'epoch', 'clock')
+  if not found[1] then return {} end
+  return { false, 0, -found[3], string.sub(found[2], 2) }
+end
+if type(frame) ~= 'string' or string.sub(frame, 1, 4) ~= 'tgc2' then return {} end
+local _, _, size, epoch, from = struct.unpack('<ddI4Bc0', frame, 9)
+local tags = cmsgpack.unpack(string.sub(frame, from, from + size - 1))
+if #tags > 1000 then return {} end
+for at = 1, #tags do tags[at] = ':' .. tags[at] end
+local found = redis.call('ZMSCORE', KEYS[1], run, 'epoch', 'clock', 'floor', 'everything', unpack(tags))
+if not found[1] then return {} end
+if string.sub(found[2], 2) ~= epoch then return { false, 0, -found[3], string.sub(found[2], 2) } end
+local floor, last = -found[4], -found[5]
+for at = 6, #found do
+  local clock = tonumber(found[at]) or floor
+  if clock > last then last = clock end
+end
+return { frame, last, -found[3], epoch }
+`,
+)
+
 /** Keys: ledger, entry. Arguments: fresh epoch. */
 export const LOOKUP = script(
   'lookup',
@@ -308,6 +342,9 @@ return { state.clock, epoch, given }
 )
 
 function script(name: string, body: string): Script {
-  const text = `${PRELUDE}${body}`
+  return whole(name, `${PRELUDE}${body}`)
+}
+
+function whole(name: string, text: string): Script {
   return { name, text, sha: createHash('sha1').update(text).digest('hex') }
 }
