@@ -59,6 +59,12 @@ const WARNINGS = {
     'The Redis server or its set-up cannot be used, so nothing is cached. The error says what is wrong and what to do.',
   TAGCACHE_REDIS_EVICTION:
     'The maxmemory-policy of Redis does not suit a cache. Set `allkeys-lru`, `allkeys-lfu`, or a `volatile-` policy by use: under `noeviction` a full server takes no invalidations, so that nothing in it is trusted any more; under a random one the bookkeeping is evicted like anything else, and all entries with it.',
+  TAGCACHE_REDIS_SPLIT:
+    'This Redis has replicas, and takes writes without them. Where it is cut off and a replica is promoted, purges of clients that still talk to it are lost. Set `min-replicas-to-write 1` and `min-replicas-max-lag 10`: then it refuses them, and they are delivered to its successor.',
+  TAGCACHE_REDIS_REPLICA:
+    'The client of redis() is connected to a replica, which takes no writes, so nothing is cached until it is promoted. Connect to the master, or through Sentinel.',
+  TAGCACHE_REDIS_ALONE:
+    'A master of this Redis Cluster has no replica. While a master is away, no purge is delivered, so nothing stored is trusted. Give each master a replica.',
   TAGCACHE_LISTENER_FAILED:
     'A listener given to cache.on() threw, and is not called any more. The request that it was told about was not affected.',
 } as const

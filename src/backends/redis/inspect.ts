@@ -11,7 +11,7 @@ export interface Inspection {
 /** Looks whether a server can keep a cache; of one that does not tell, it is found out in use. */
 export async function inspectServer(link: RedisLink): Promise<Inspection> {
   const facts = await factsOf(link)
-  return { fault: facts && faultOf(facts, link), warnings: facts ? warningsOf(facts) : [] }
+  return { fault: facts && faultOf(facts, link), warnings: facts ? warningsOf(facts, link) : [] }
 }
 
 type Facts = ReadonlyMap<string, string>
@@ -40,10 +40,18 @@ function faultOf(facts: Facts, { isCluster }: RedisLink): TagcacheError | undefi
   return undefined
 }
 
-function warningsOf(facts: Facts): WarningCode[] {
+function warningsOf(facts: Facts, { isCluster }: RedisLink): WarningCode[] {
   const isLimited = Number(facts.get('maxmemory') ?? 0) > 0
   const policy = facts.get('maxmemory_policy') ?? ''
-  return isLimited && /^noeviction$|random$/.test(policy) ? ['TAGCACHE_REDIS_EVICTION'] : []
+  const hasReplicas = Number(facts.get('connected_slaves') ?? 0) > 0
+  // Told only where a master is to have some.
+  const needsThem = facts.has('min_slaves_good_slaves')
+  return [
+    ...(isLimited && /^noeviction$|random$/.test(policy) ? ['TAGCACHE_REDIS_EVICTION' as const] : []),
+    ...(facts.get('role') === 'slave' ? ['TAGCACHE_REDIS_REPLICA' as const] : []),
+    ...(!isCluster && hasReplicas && !needsThem ? ['TAGCACHE_REDIS_SPLIT' as const] : []),
+    ...(isCluster && !hasReplicas ? ['TAGCACHE_REDIS_ALONE' as const] : []),
+  ]
 }
 
 function refuse(why: string): TagcacheError {
