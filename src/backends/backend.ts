@@ -70,6 +70,8 @@ export interface Changes {
 export interface Feed {
   /** What was invalidated or deleted since a position, and the position now. All of it took effect everywhere before it is told here. */
   changesSince(position: string | undefined): Promise<Changes & { readonly position: string }>
+  /** What outdates a copy of an entry: the latest invalidation of its tags, and when it was deleted last, or 0; on the clock of its key. */
+  check(key: string, tags: readonly string[]): Promise<{ readonly invalidatedAt: number; readonly deletedAt: number }>
   /** Whether whoever has reached the one position has passed the other. */
   hasPassed(reached: string, other: string): boolean
   /** Has changes told as soon as they are heard of; some may be missed. Returns the way to end that. */
@@ -98,6 +100,8 @@ export interface TagBackend<Sync extends boolean = boolean> {
   readonly maxBodySize: number
   /** The entry under the key, the latest invalidation of its tags and the clock, in one step. */
   lookup(key: string, needs?: LookupNeeds): Reply<Sync, Lookup>
+  /** What it can answer at once without asking anybody, of a backend that keeps copies; a look-up does more. */
+  glance?(key: string, needs?: LookupNeeds): Lookup | undefined
   /** The clock now: the one that counts for the key, where there are several. */
   clock(key?: string): Reply<Sync, number>
   /** The latest invalidation of any of these tags, on the clock that counts for the key. */

@@ -52,6 +52,9 @@ export class Guard {
   }
 
   lookup(key: string, needs?: LookupNeeds): MaybePromise<Lookup | undefined> {
+    // What is kept in this process says nothing of whether the backend answers.
+    const near = this.#glance(key, needs)
+    if (near) return near
     return chain(
       this.#afterDelivery(() => this.#call('lookup', () => this.#backend.lookup(key, needs), isLookup)),
       (found) => {
@@ -59,6 +62,16 @@ export class Guard {
         return found
       },
     )
+  }
+
+  #glance(key: string, needs: LookupNeeds | undefined): Lookup | undefined {
+    if (!this.#backend.glance || this.isBehind) return undefined
+    try {
+      return this.#backend.glance(key, needs)
+    } catch (error) {
+      this.#events.fault('glance', error)
+      return undefined
+    }
   }
 
   clock(key?: string): MaybePromise<number | undefined> {

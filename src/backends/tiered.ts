@@ -37,6 +37,7 @@ export function tiered(options: TieredOptions): TagBackend<false> {
   if (consistency !== 'bounded' && consistency !== 'strong')
     throw badValue('consistency', consistency, "'bounded' or 'strong'")
   const trustedFor = durationOf('maxStaleness', maxStaleness)
+  if (!hasMethods(time, ['now', 'after'])) throw badValue('time', time, 'an object with now() and after()')
   if (trustedFor < 20) throw badValue('maxStaleness', maxStaleness, '20 milliseconds or more')
   return new Tiered(near, far, far.feed, { isStrong: consistency === 'strong', trustedFor, time })
 }
@@ -68,7 +69,8 @@ class Tiered implements TagBackend<false> {
   readonly #originals = new WeakMap<Entry, Original>()
   readonly #trustListeners: ((isTrusted: boolean) => void)[] = []
   #position: string | undefined
-  #newsFrom = Number.NEGATIVE_INFINITY
+  // By both clocks: one may be put back, the other stands still while the machine sleeps.
+  #newsFrom = { time: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY }
   #isAsking = false
   #isUsed = false
   #isLost = false
@@ -85,17 +87,24 @@ class Tiered implements TagBackend<false> {
     this.#options = options
   }
 
-  lookup(key: string, needs: LookupNeeds = {}): MaybePromise<Lookup> {
+  glance(key: string, needs: LookupNeeds = {}): Lookup | undefined {
     this.#keepUp()
-    const original = this.#copyOf(key, needs)
-    if (!original) return this.#fetch(key, needs)
-    const { entry, clock } = original
-    if (!this.#options.isStrong) return { entry, invalidatedAt: 0, clock, tier: 'near' }
-    return chain(this.#far.invalidatedAt(entry.tags, key), (invalidatedAt) =>
-      isOutdated(entry.stamp, invalidatedAt)
-        ? this.#fetch(key, needs)
-        : { entry, invalidatedAt, clock, tier: 'near' as const },
-    )
+    if (this.#options.isStrong || !this.#isTrusted() || !this.#hasPassed(needs.position)) return undefined
+    const original = this.#copyOf(key)
+    return original && { entry: original.entry, invalidatedAt: 0, clock: original.clock, tier: 'near' }
+  }
+
+  lookup(key: string, needs: LookupNeeds = {}): MaybePromise<Lookup> {
+    const near = this.glance(key, needs)
+    if (near) return near
+    const original = this.#options.isStrong ? this.#copyOf(key) : undefined
+    return original ? this.#check(key, original, needs) : this.#fetch(key, needs)
+  }
+
+  async #check(key: string, { entry, clock }: Original, needs: LookupNeeds): Promise<Lookup> {
+    const { invalidatedAt, deletedAt } = await this.#feed.check(key, entry.tags)
+    const isGone = isOutdated(entry.stamp, invalidatedAt) || isOutdated(clock, deletedAt)
+    return isGone ? this.#fetch(key, needs) : { entry, invalidatedAt, clock, tier: 'near' }
   }
 
   clock(key?: string): MaybePromise<number> {
@@ -165,10 +174,12 @@ class Tiered implements TagBackend<false> {
     return this.#far.close()
   }
 
-  #copyOf(key: string, { position }: LookupNeeds): Original | undefined {
-    if (!this.#options.isStrong && !(this.#isTrusted() && this.#hasPassed(position))) return undefined
+  #copyOf(key: string): Original | undefined {
     const { entry, invalidatedAt } = this.#near.lookup(key)
-    return entry && !isOutdated(entry.stamp, invalidatedAt) ? this.#originals.get(entry) : undefined
+    if (!entry || isOutdated(entry.stamp, invalidatedAt)) return undefined
+    const original = this.#originals.get(entry)
+    // Another process may have a newer one by then.
+    return original && freshFor(original.entry, Date.now()) > 0 ? original : undefined
   }
 
   #fetch(key: string, needs: LookupNeeds): MaybePromise<Lookup> {
@@ -182,7 +193,7 @@ class Tiered implements TagBackend<false> {
 
   // What is heard of from then on outdates the copy; what had been heard of before, `far` had taken into account.
   #copy(entry: Entry, clock: number, heard: number): void {
-    const left = freshFor(entry, this.#options.time.now())
+    const left = freshFor(entry, Date.now())
     if (left <= 0 || entry.response.body.byteLength > this.#near.maxBodySize) return
     const copy = { ...entry, tags: [...entry.tags, ownTag(entry.key)], stamp: heard }
     this.#originals.set(copy, { entry, clock })
@@ -198,7 +209,8 @@ class Tiered implements TagBackend<false> {
   }
 
   #isTrusted(): boolean {
-    return this.#options.time.now() - this.#newsFrom < this.#options.trustedFor
+    const { time, trustedFor } = this.#options
+    return time.now() - this.#newsFrom.time < trustedFor && Date.now() - this.#newsFrom.wall < trustedFor
   }
 
   #hasPassed(position: string | undefined): boolean {
@@ -218,7 +230,7 @@ class Tiered implements TagBackend<false> {
   async #askForNews(): Promise<void> {
     const { time, trustedFor } = this.#options
     this.#isUsed = false
-    const asked = time.now()
+    const asked = { time: time.now(), wall: Date.now() }
     try {
       const { position, ...changes } = await inTime(time, trustedFor, this.#feed.changesSince(this.#position), tooLate)
       if (this.#isClosed) return

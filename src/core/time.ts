@@ -19,8 +19,8 @@ export const systemTime: Time = {
   },
 }
 
-/** The same, by a clock that never goes back, and goes on while the process stands still. */
-export const monotonicTime: Time = { now: () => performance.timeOrigin + performance.now(), after: systemTime.after }
+/** For how long ago something was, not for when: a clock that never goes back, and goes on while the process stands still. */
+export const monotonicTime: Time = { now: () => performance.now(), after: systemTime.after }
 
 /** The promise's outcome, or `late()` as a rejection where it takes longer than that. */
 export function inTime<V>(

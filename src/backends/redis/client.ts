@@ -11,8 +11,16 @@ export interface RedisLink {
   isReady(): boolean
   /** Sends one command; bytes in the answer come as Buffers. `key` says which master of a cluster it is for. */
   send(key: string, args: readonly Argument[]): Promise<unknown>
-  /** Has each message of a channel told, until the returned function is called. */
-  subscribe(channel: string, onMessage: (message: string) => void): Promise<() => Promise<void>>
+  /** Has each message of a channel told. */
+  subscribe(channel: string, onMessage: (message: string) => void): Subscribed
+}
+
+/** A channel that is listened to, or will be. */
+export interface Subscribed {
+  /** From then on messages are heard. */
+  readonly ready: Promise<unknown>
+  /** Ends it at once, whether it is ready or not. */
+  end(): void
 }
 
 /** A client of the library ioredis, from version 5 on: `Redis` or `Cluster`. */
@@ -92,7 +100,7 @@ function ioRedisLink(client: IoRedis): RedisLink {
   }
 }
 
-async function subscribeIoRedis(client: IoRedis, channel: string, onMessage: (message: string) => void) {
+function subscribeIoRedis(client: IoRedis, channel: string, onMessage: (message: string) => void): Subscribed {
   const own = client.isCluster
     ? client.duplicate([], { lazyConnect: false })
     : client.duplicate({ lazyConnect: false, enableOfflineQueue: true, maxRetriesPerRequest: null })
@@ -100,8 +108,7 @@ async function subscribeIoRedis(client: IoRedis, channel: string, onMessage: (me
   own.on('message', (from: string, message: string) => {
     if (from === channel) onMessage(message)
   })
-  await own.subscribe(channel)
-  return async () => own.disconnect()
+  return { ready: own.subscribe(channel), end: () => own.disconnect() }
 }
 
 type Listener = (message: string) => void
@@ -176,20 +183,15 @@ function sought<V>(client: NodeRedis, key: string, answer: Promise<V>): Promise<
 type Kind = 'cluster' | 'sentinel' | 'single'
 
 // Clusters and Sentinels keep a connection of their own for subscriptions.
-async function subscribeNodeRedis(client: NodeRedis, kind: Kind, channel: string, onMessage: Listener) {
+function subscribeNodeRedis(client: NodeRedis, kind: Kind, channel: string, onMessage: Listener): Subscribed {
   if (kind !== 'single') {
-    await client.subscribe(channel, onMessage)
-    return async () => {
-      await client.unsubscribe(channel, onMessage)
-    }
+    const end = () => void client.unsubscribe(channel, onMessage).catch(() => {})
+    return { ready: client.subscribe(channel, onMessage), end }
   }
   const own = client.duplicate()
   own.on('error', () => {})
-  await own.connect()
-  await own.subscribe(channel, onMessage)
-  return async () => {
-    own.destroy()
-  }
+  const ready = own.connect().then(() => own.subscribe(channel, onMessage))
+  return { ready, end: () => void own.destroy() }
 }
 
 function kindOf(client: NodeRedis): Kind {

@@ -9,11 +9,14 @@ const EVERYTHING: Changes = { tags: undefined, keys: [] }
 /** What was invalidated, out of the ledger of the partition that is told last, and as it is published. */
 export class RedisFeed implements Feed {
   readonly #partition: Partition
+  readonly #of: (key: string) => Partition
   readonly #subscription: Subscription
   readonly #listeners = new Set<(changes: Changes) => void>()
 
-  constructor(link: RedisLink, partition: Partition, channel: string) {
+  /** @param of the partition of a key */
+  constructor(link: RedisLink, partition: Partition, of: (key: string) => Partition, channel: string) {
     this.#partition = partition
+    this.#of = of
     this.#subscription = new Subscription(link, channel, (message) => this.#hear(message))
   }
 
@@ -21,6 +24,10 @@ export class RedisFeed implements Feed {
     const { names, ...now } = await this.#partition.changes(readPosition(position), MOST_NAMES)
     const changes = names ? { tags: namesAfter(':', names), keys: namesAfter('-', names) } : EVERYTHING
     return { ...changes, position: writePosition(now) }
+  }
+
+  check(key: string, tags: readonly string[]): Promise<{ invalidatedAt: number; deletedAt: number }> {
+    return this.#of(key).check(key, tags)
   }
 
   hasPassed(reached: string, other: string): boolean {
@@ -35,9 +42,9 @@ export class RedisFeed implements Feed {
     return () => this.#listeners.delete(listener)
   }
 
-  close(): Promise<void> {
+  close(): void {
     this.#listeners.clear()
-    return this.#subscription.end()
+    this.#subscription.end()
   }
 
   #hear(message: string): void {

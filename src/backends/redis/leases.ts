@@ -33,8 +33,8 @@ export class LeaseEnds {
     }
   }
 
-  close(): Promise<void> {
-    return this.#subscription.end()
+  close(): void {
+    this.#subscription.end()
   }
 
   #hear(message: string): void {

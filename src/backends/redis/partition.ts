@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { deflateRaw, inflateRaw } from 'node:zlib'
-import type { Entry } from '../../core/entry.ts'
+import { type Entry, isSound } from '../../core/entry.ts'
 import { isImplicit } from '../../core/tags.ts'
 import { TagcacheError } from '../../errors.ts'
 import type { Lease, LeaseEnd, Lookup } from '../backend.ts'
@@ -80,6 +80,13 @@ export class Partition {
   async invalidatedAt(tags: readonly string[]): Promise<number> {
     const [latest, , epoch] = await this.#run(scripts.LATEST, [this.#place.ledger], [freshEpoch(), ...tags])
     return this.#timeline.at(String(epoch), Number(latest))
+  }
+
+  /** What outdates a copy: the latest invalidation of its tags, and when it was deleted, or 0. */
+  async check(key: string, tags: readonly string[]): Promise<{ invalidatedAt: number; deletedAt: number }> {
+    const [latest, deleted, epoch] = await this.#run(scripts.CHECK, [this.#place.ledger], [freshEpoch(), key, ...tags])
+    const at = (clock: unknown) => this.#timeline.at(String(epoch), Number(clock))
+    return { invalidatedAt: at(latest), deletedAt: at(deleted) }
   }
 
   async store(entry: Entry, ttl: number, holder = ''): Promise<boolean> {
@@ -183,6 +190,8 @@ export class Partition {
     try {
       const { entry, identity, isCompressed } = decodeEntry(frame)
       if (identity !== epoch || (key !== undefined && entry.key !== key)) return missing
+      if (!isSound(entry))
+        throw new TagcacheError('ERR_TAGCACHE_FRAME', 'Stored bytes are no response. They count as a miss.')
       const { response } = entry
       // Before anything is waited for: another epoch may be heard of meanwhile.
       const [stamp, invalidatedAt] = [this.#timeline.at(epoch, entry.stamp), this.#timeline.at(epoch, latest)]

@@ -100,7 +100,7 @@ class Backend implements RedisBackend {
     this.#partitions = placesOf(options.namespace, options.partitions).map((place) => new Partition(shared, place))
     this.#purged = `${channels}purged`
     this.#ends = new LeaseEnds(this.#link, `${channels}node:${node}`)
-    this.#changes = new RedisFeed(this.#link, this.#first, this.#purged)
+    this.#changes = new RedisFeed(this.#link, this.#first, (key) => this.#of(key), this.#purged)
     this.feed = this.#changes
     this.leases = {
       hold: (key, holder, milliseconds, tags) => this.#of(key).hold(key, holder, milliseconds, tags),
@@ -178,7 +178,8 @@ class Backend implements RedisBackend {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    await Promise.all([this.#ends.close(), this.#changes.close()])
+    this.#ends.close()
+    this.#changes.close()
   }
 
   // The first partition is told last: what is known there is known everywhere.

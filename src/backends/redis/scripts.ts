@@ -68,14 +68,22 @@ local function latest(ledger, state, tags)
   return last
 end
 
+local function texts(packed)
+  local isPacked, list = pcall(cmsgpack.unpack, packed)
+  if not isPacked or type(list) ~= 'table' then return nil end
+  for _, value in pairs(list) do
+    if type(value) ~= 'string' then return nil end
+  end
+  return list
+end
+
 -- What a frame says before its head; nil for other bytes.
 local function peek(frame)
   if type(frame) ~= 'string' or string.sub(frame, 1, 4) ~= 'tgc2' then return nil end
   local isRead, stamp, fresh, size, epoch, at = pcall(struct.unpack, '<ddI4Bc0', frame, 9)
   if not isRead then return nil end
-  local isPacked, tags = pcall(cmsgpack.unpack, string.sub(frame, at, at + size - 1))
-  if not isPacked or type(tags) ~= 'table' then return nil end
-  return { stamp = stamp, fresh = fresh, epoch = epoch, tags = tags }
+  local tags = texts(string.sub(frame, at, at + size - 1))
+  return tags and { stamp = stamp, fresh = fresh, epoch = epoch, tags = tags }
 end
 
 local function advance(ledger, state)
@@ -139,7 +147,10 @@ if type(frame) ~= 'string' or string.sub(frame, 1, 4) ~= 'tgc2' then return {} e
 local _, _, size, epoch, from = struct.unpack('<ddI4Bc0', frame, 9)
 local tags = cmsgpack.unpack(string.sub(frame, from, from + size - 1))
 if #tags > 1000 then return {} end
-for at = 1, #tags do tags[at] = ':' .. tags[at] end
+for at = 1, #tags do
+  if type(tags[at]) ~= 'string' then return {} end
+  tags[at] = ':' .. tags[at]
+end
 local found = redis.call('ZMSCORE', KEYS[1], run, 'epoch', 'clock', 'floor', 'everything', unpack(tags))
 if not found[1] then return {} end
 if string.sub(found[2], 2) ~= epoch then return { false, 0, -found[3], string.sub(found[2], 2) } end
@@ -190,7 +201,8 @@ end
 local held = redis.call('HMGET', KEYS[3], 'holder', 'epoch', 'clock', 'tags')
 if held[1] and held[2] == epoch then
   local isOvertaken = state.clock > tonumber(held[3])
-  if isOvertaken and held[4] then isOvertaken = latest(KEYS[1], state, cmsgpack.unpack(held[4])) > tonumber(held[3]) end
+  local tags = held[4] and texts(held[4])
+  if isOvertaken and tags then isOvertaken = latest(KEYS[1], state, tags) > tonumber(held[3]) end
   if not isOvertaken then
     redis.call('HSET', KEYS[3], 'node:' .. ARGV[4], 1)
     return { frame, last, state.clock, epoch, 'held', redis.call('PTTL', KEYS[3]) }
@@ -226,6 +238,15 @@ return { latest(KEYS[1], state, from(ARGV, 2)), state.clock, text(state.epoch) }
 `,
 )
 
+/** Keys: ledger. Arguments: fresh epoch, key, tags. Gives the latest invalidation, when the key was deleted or 0, and the epoch. */
+export const CHECK = script(
+  'check',
+  `
+local state = open(KEYS[1], ARGV[1])
+return { latest(KEYS[1], state, from(ARGV, 3)), tonumber(redis.call('ZSCORE', KEYS[1], '-' .. ARGV[2]) or 0), text(state.epoch) }
+`,
+)
+
 /**
  * Keys: ledger, entry, lease, what entry keys begin with, an index for each tag that is listed.
  * Arguments: fresh epoch, epoch, stamp, milliseconds, frame, key, holder or nothing, prefix of channels, message, tags.
@@ -241,9 +262,10 @@ if isKept then
   if ttl * 1000 > state.ttl then redis.call('ZADD', KEYS[1], -ttl * 1000, 'ttl') end
   local time = redis.call('TIME')
   for at = 5, #KEYS do
-    redis.call('ZADD', KEYS[at], time[1] * 1000000 + time[2], ARGV[6])
+    -- Whatever is wrong with an index costs its list, not the entry.
+    redis.pcall('ZADD', KEYS[at], time[1] * 1000000 + time[2], ARGV[6])
     if redis.call('PTTL', KEYS[at]) < ttl then redis.call('PEXPIRE', KEYS[at], ARGV[4]) end
-    for _, member in ipairs(redis.call('ZRANGE', KEYS[at], 0, 1)) do
+    for _, member in ipairs(redis.pcall('ZRANGE', KEYS[at], 0, 1)) do
       if redis.pcall('EXISTS', KEYS[4] .. member) == 0 then redis.call('ZREM', KEYS[at], member) end
     end
   end
@@ -293,13 +315,11 @@ export const DELETE = script(
   'delete',
   `
 if KEYS[2] and redis.call('UNLINK', KEYS[2]) == 0 then return 0 end
-if ARGV[3] ~= '' then
-  local state = open(KEYS[1], ARGV[1])
-  advance(KEYS[1], state)
-  redis.call('ZADD', KEYS[1], state.clock, '-' .. ARGV[5])
-  prune(KEYS[1], state, tonumber(ARGV[2]))
-  redis.call('PUBLISH', ARGV[3], ARGV[4])
-end
+local state = open(KEYS[1], ARGV[1])
+advance(KEYS[1], state)
+redis.call('ZADD', KEYS[1], state.clock, '-' .. ARGV[5])
+prune(KEYS[1], state, tonumber(ARGV[2]))
+if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
 return 1
 `,
 )

@@ -1,11 +1,12 @@
-import type { RedisLink } from './client.ts'
+import type { RedisLink, Subscribed } from './client.ts'
 
 /** One channel, subscribed to when it is first needed. */
 export class Subscription {
   readonly #link: RedisLink
   readonly #channel: string
   readonly #onMessage: (message: string) => void
-  #begun: Promise<(() => Promise<void>) | undefined> | undefined
+  #subscribed: Subscribed | undefined
+  #isOver = false
 
   constructor(link: RedisLink, channel: string, onMessage: (message: string) => void) {
     this.#link = link
@@ -15,19 +16,32 @@ export class Subscription {
 
   /** Subscribes, once; a subscription that fails is tried again the next time. */
   async begin(): Promise<void> {
-    this.#begun ??= this.#link.subscribe(this.#channel, this.#onMessage)
+    if (this.#isOver) return
+    this.#subscribed ??= this.#link.subscribe(this.#channel, this.#onMessage)
+    const own = this.#subscribed
     try {
-      await this.#begun
+      await own.ready
     } catch (error) {
-      this.#begun = undefined
+      if (this.#subscribed === own) {
+        this.#subscribed = undefined
+        attempt(() => own.end())
+      }
       throw error
     }
   }
 
-  async end(): Promise<void> {
-    const begun = this.#begun
-    this.#begun = Promise.resolve(undefined)
-    const end = await begun?.catch(() => undefined)
-    await end?.().catch(() => undefined)
+  end(): void {
+    this.#isOver = true
+    const own = this.#subscribed
+    this.#subscribed = undefined
+    own?.ready.catch(() => {})
+    attempt(() => own?.end())
   }
+}
+
+// A client that has not got as far as a connection may have nothing to close.
+function attempt(act: () => void): void {
+  try {
+    act()
+  } catch {}
 }

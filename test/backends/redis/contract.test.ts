@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, describe, test } from 'vitest'
+import { afterAll, beforeAll, describe, test, vi } from 'vitest'
 import { type RedisBackend, redis } from '../../../src/backends/redis/redis.ts'
 import { tiered } from '../../../src/backends/tiered.ts'
-import { systemTime } from '../../../src/core/time.ts'
 import { memory, type TagBackend } from '../../../src/index.ts'
 import { backendContract } from '../../../src/testing/index.ts'
 import { type RedisCluster, type RedisServer, startCluster, startRedis } from '../../support/redis.ts'
@@ -11,9 +10,8 @@ const MAX_TAGS = 5000
 let namespaces = 0
 
 // The entries of the contract are of the first of January.
-const begun = performance.now()
-const time = { ...systemTime, now: () => Date.UTC(2026, 0, 1) + performance.now() - begun }
-const near = () => memory({ time })
+const BEGUN = performance.now()
+vi.spyOn(Date, 'now').mockImplementation(() => Date.UTC(2026, 0, 1) + performance.now() - BEGUN)
 
 const fresh = () => `contract-${++namespaces}`
 
@@ -64,7 +62,7 @@ describe.each(redisLibraries)('with $name', (library) => {
       test,
       describe,
       name: `tiered(), ${consistency}`,
-      create: () => tiered({ near: near(), far: create(), consistency, time }),
+      create: () => tiered({ near: memory(), far: create(), consistency }),
     })
   }
 })
@@ -94,7 +92,7 @@ describe('a Cluster', () => {
       test,
       describe,
       name: 'tiered()',
-      create: () => tiered({ near: near(), far: create(), time }),
+      create: () => tiered({ near: memory(), far: create() }),
     })
   })
 })
