@@ -7,7 +7,7 @@ export type Argument = string | Buffer
 /** What the backend needs of the user's client, whichever library it is of. */
 export interface RedisLink {
   readonly isCluster: boolean
-  /** Whether a command would be sent rather than wait for a connection that was lost. */
+  /** Whether a command would be sent now, rather than wait for a connection. */
   isReady(): boolean
   /** Sends one command; bytes in the answer come as Buffers. `key` says which master of a cluster it is for. */
   send(key: string, args: readonly Argument[]): Promise<unknown>
@@ -47,8 +47,20 @@ export function linkTo(client: RedisClient): RedisLink {
   if (isIoRedis(client)) return ioRedisLink(client)
   if (isNodeRedis(client)) return nodeRedisLink(client)
   throw refuse(
-    'it is no client of ioredis 5 or later, nor of redis (node-redis) 5 or later. Update the library, or hand in its client itself.',
+    'it is no client of ioredis 5 or later, nor of redis (node-redis) 5 or later. Update the library, or hand in its client itself, not a pool of them.',
   )
+}
+
+const LOOK_AGAIN = 20
+
+/** Resolves once a client is connected for the first time. */
+export async function firstReady(link: RedisLink): Promise<void> {
+  while (!link.isReady()) await later(LOOK_AGAIN)
+}
+
+/** Resolves in so many milliseconds, if the process lives as long. */
+export function later(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, milliseconds).unref())
 }
 
 /** Runs a script by its hash, and sends its text only where the server does not know it. */
@@ -67,7 +79,7 @@ export async function run(
   }
 }
 
-interface IoRedis extends Omit<IoRedisClient, 'duplicate'> {
+interface IoRedis extends Omit<IoRedisClient, 'duplicate'>, Sender {
   readonly condition?: { readonly subscriber?: unknown }
   duplicate(...options: unknown[]): IoRedis
   subscribe(channel: string): Promise<unknown>
@@ -77,9 +89,12 @@ interface IoRedis extends Omit<IoRedisClient, 'duplicate'> {
   disconnect(): void
 }
 
+// One method for each command: `call` does not go together with automatic pipelines.
+type Sender = Record<`${'evalsha' | 'eval' | 'info'}Buffer`, (...args: Argument[]) => Promise<unknown>>
+
 function isIoRedis(client: unknown): client is IoRedis {
-  const { status, callBuffer, duplicate, ssubscribe } = Object(client) as Record<string, unknown>
-  return typeof status === 'string' && [callBuffer, duplicate, ssubscribe].every((one) => typeof one === 'function')
+  const { status, evalshaBuffer, duplicate, ssubscribe } = Object(client) as Record<string, unknown>
+  return typeof status === 'string' && [evalshaBuffer, duplicate, ssubscribe].every((one) => typeof one === 'function')
 }
 
 function ioRedisLink(client: IoRedis): RedisLink {
@@ -87,15 +102,12 @@ function ioRedisLink(client: IoRedis): RedisLink {
     throw refuse('it is not connected. Call `await client.connect()` first, or leave `lazyConnect` out.')
   }
   if (client.condition?.subscriber) throw refuse(SUBSCRIBER)
-  let wasReady = false
   return {
     isCluster: client.isCluster === true,
-    // A client that connects for the first time is worth waiting for.
-    isReady() {
-      wasReady ||= client.status === 'ready'
-      return client.status === 'ready' || (!wasReady && client.status !== 'end')
+    isReady: () => client.status === 'ready',
+    async send(_key, [command, ...args]) {
+      return client[`${String(command).toLowerCase()}Buffer` as keyof Sender](...args)
     },
-    send: (_key, [command, ...args]) => client.callBuffer(command as string, ...args),
     subscribe: (channel, onMessage) => subscribeIoRedis(client, channel, onMessage),
   }
 }
@@ -129,8 +141,11 @@ interface NodeRedis extends Omit<NodeRedisClient, 'sendCommand'> {
 }
 
 function isNodeRedis(client: unknown): client is NodeRedis {
-  const { isOpen, sendCommand, withTypeMapping } = Object(client) as Record<string, unknown>
-  return typeof isOpen === 'boolean' && [sendCommand, withTypeMapping].every((one) => typeof one === 'function')
+  const { isOpen, sendCommand, withTypeMapping, totalClients } = Object(client) as Record<string, unknown>
+  const isPool = totalClients !== undefined
+  const isOne =
+    typeof isOpen === 'boolean' && typeof sendCommand === 'function' && typeof withTypeMapping === 'function'
+  return isOne && !isPool
 }
 
 // RESP's mark of a bulk string: those come as bytes.
@@ -140,14 +155,9 @@ function nodeRedisLink(client: NodeRedis): RedisLink {
   if (!client.isOpen) throw refuse('it is not connected. Call `await client.connect()` first.')
   if (client.isPubSubActive) throw refuse(SUBSCRIBER)
   const kind = kindOf(client)
-  let wasReady = false
   return {
     isCluster: kind === 'cluster',
-    isReady() {
-      const isReady = client.isReady ?? client.isOpen
-      wasReady ||= isReady
-      return isReady || (!wasReady && client.isOpen)
-    },
+    isReady: () => client.isReady ?? client.isOpen,
     send(key, args) {
       if (kind === 'cluster') return sought(client, key, client.sendCommand(key, false, args, AS_BYTES))
       return kind === 'sentinel' ? client.sendCommand(false, args, AS_BYTES) : client.sendCommand(args, AS_BYTES)

@@ -1,5 +1,5 @@
 import { TagcacheError, type WarningCode } from '../../errors.ts'
-import type { RedisLink } from './client.ts'
+import { later, type RedisLink } from './client.ts'
 
 /** What is found out about a server before it is relied on. */
 export interface Inspection {
@@ -8,21 +8,27 @@ export interface Inspection {
   readonly warnings: readonly WarningCode[]
 }
 
-/** Looks whether a server can keep a cache; of one that does not tell, it is found out in use. */
-export async function inspectServer(link: RedisLink): Promise<Inspection> {
-  const facts = await factsOf(link)
+/** Looks whether a server can keep a cache, as soon as it answers; of one that does not tell, it is found out in use. */
+export async function inspectServer(link: RedisLink, isOver: () => boolean): Promise<Inspection> {
+  const facts = await factsOf(link, isOver)
   return { fault: facts && faultOf(facts, link), warnings: facts ? warningsOf(facts, link) : [] }
 }
 
 type Facts = ReadonlyMap<string, string>
 
-async function factsOf(link: RedisLink): Promise<Facts | undefined> {
-  try {
-    const info = String(await link.send('tagcache', ['INFO']))
-    return new Map([...info.matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name, value]) => [name!, value!]))
-  } catch {
-    return undefined
+const ASK_AGAIN = 200
+
+async function factsOf(link: RedisLink, isOver: () => boolean): Promise<Facts | undefined> {
+  while (!isOver()) {
+    try {
+      const info = String(await link.send('tagcache', ['INFO']))
+      return new Map([...info.matchAll(/^(\w+):(.*?)\r?$/gm)].map(([, name, value]) => [name!, value!]))
+    } catch (error) {
+      if (error instanceof TagcacheError && error.code === 'ERR_TAGCACHE_BACKEND_REPLY') return undefined
+      await later(ASK_AGAIN)
+    }
   }
+  return undefined
 }
 
 function faultOf(facts: Facts, { isCluster }: RedisLink): TagcacheError | undefined {

@@ -3,7 +3,7 @@ import type { Entry } from '../../core/entry.ts'
 import { badValue, checkOptions, countOf, sizeOf } from '../../core/values.ts'
 import { TagcacheError, type WarningCode } from '../../errors.ts'
 import type { Feed, Leases, Lookup, LookupNeeds, TagBackend } from '../backend.ts'
-import { linkTo, type RedisClient, type RedisLink } from './client.ts'
+import { firstReady, later, linkTo, type RedisClient, type RedisLink } from './client.ts'
 import { RedisFeed, writePosition } from './feed.ts'
 import { inspectServer } from './inspect.ts'
 import { partitionOf, placesOf } from './layout.ts'
@@ -202,7 +202,7 @@ class Backend implements RedisBackend {
   }
 
   async #inspect(): Promise<void> {
-    const { fault, warnings } = await inspectServer(this.#link)
+    const { fault, warnings } = await inspectServer(this.#link, () => this.#isClosed)
     if (this.#isClosed) return
     for (const code of warnings) this.#warn(code)
     if (!fault) return
@@ -217,12 +217,19 @@ class Backend implements RedisBackend {
   }
 }
 
-// While a connection is lost nothing is sent: what is asked for would only wait in the client's queue.
+// For the first connection, in milliseconds. The cache's own deadline is shorter as a rule.
+const LONGEST_WAIT = 1000
+
+// While a connection is lost nothing is sent: what is asked for would only wait in the client's queue. Only the first
+// connection is worth waiting for.
 function guarded(link: RedisLink, fault: () => TagcacheError | undefined): RedisLink {
+  let connecting: Promise<void> | undefined = firstReady(link).then(() => {
+    connecting = undefined
+  })
   return {
     ...link,
-    isReady: () => link.isReady(),
     async send(key, args) {
+      if (connecting && !link.isReady()) await Promise.race([connecting, later(LONGEST_WAIT)])
       const found = fault()
       if (found) throw found
       if (!link.isReady()) throw new TagcacheError('ERR_TAGCACHE_BACKEND_AWAY', 'The Redis client is not connected.')
