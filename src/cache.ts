@@ -48,7 +48,8 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.#backend = options.backend ?? memory(options.time ? { time: options.time } : {})
     this.#options = resolveCache(options, this.#backend.maxBodySize)
     const { backendTimeout: timeout, backendPause: pause, time } = this.#options
-    this.#journal = options.journal === undefined ? undefined : fileJournal(options.journal)
+    this.#takeNamespace()
+    this.#journal = this.#openJournal(options.journal)
     this.#guard = new Guard(
       this.#backend,
       { timeout, pause, time, journal: this.#journal },
@@ -58,7 +59,6 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       },
     )
     this.flow = new Flow(this.#guard, this.#options, this.#events)
-    this.#takeNamespace()
     this.#backend.onRemoval?.((removal) => this.#events.emit({ type: 'removal', ...removal }))
     this.#backend.onTrust?.((isTrusted) =>
       this.#events.emit({ type: 'backend', state: isTrusted ? 'near-trusted' : 'near-lost' }),
@@ -201,6 +201,15 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
         return this.#backend.close()
       }),
     )
+  }
+
+  #openJournal(path: string | undefined): ReturnType<typeof fileJournal> | undefined {
+    try {
+      return path === undefined ? undefined : fileJournal(path)
+    } catch (error) {
+      namespaces.get(this.#backend)?.delete(this.#options.namespace ?? '')
+      throw error
+    }
   }
 
   #seeker({ headers = {} }: CacheRequest) {

@@ -35,8 +35,8 @@ export type Tier = 'near' | 'far'
 export type Lease =
   /** It is the asker's, until it ends. */
   | { readonly kind: 'taken'; readonly holder: string }
-  /** Somebody else computes, for so many milliseconds more at the most. */
-  | { readonly kind: 'held'; readonly left: number }
+  /** Somebody else computes, for so many milliseconds more at the most; `since` is for `onEnd`. */
+  | { readonly kind: 'held'; readonly left: number; readonly since?: number }
 
 /** What a look-up needs beside the entry. */
 export interface LookupNeeds {
@@ -55,8 +55,8 @@ export interface Leases {
   hold(key: string, holder: string, milliseconds: number, tags?: readonly string[]): MaybePromise<boolean>
   /** Ends it without a store. */
   release(key: string, holder: string, end: 'declined' | 'abandoned'): MaybePromise<void>
-  /** Tells how a lease that somebody else holds has ended, if that is heard of. Returns the way to stop waiting. */
-  onEnd(key: string, listener: (end: LeaseEnd) => void): () => void
+  /** Tells how a lease that somebody else holds has ended, if that is heard of, or was since then. Returns the way to stop waiting. */
+  onEnd(key: string, listener: (end: LeaseEnd) => void, since?: number): () => void
 }
 
 /** What was invalidated or deleted, as those who keep copies are told. */

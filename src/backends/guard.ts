@@ -56,12 +56,36 @@ export class Guard {
     const near = this.#glance(key, needs)
     if (near) return near
     return chain(
-      this.#afterDelivery(() => this.#call('lookup', () => this.#backend.lookup(key, needs), isLookup)),
+      this.#afterDelivery(() => this.#call('lookup', () => this.#lookUp(key, needs), isLookup)),
       (found) => {
         if (found) this.#tellFault('lookup', found)
         return found
       },
     )
+  }
+
+  // A lease that comes with an answer for which nobody waits any more is given back.
+  #lookUp(key: string, needs: LookupNeeds | undefined): MaybePromise<Lookup> {
+    const answer = this.#backend.lookup(key, needs)
+    if (needs?.lease === undefined || !isPromise(answer)) return answer
+    let isLate = false
+    const cancel = this.#options.time.after(this.#options.timeout, () => {
+      isLate = true
+    })
+    answer.then(
+      ({ lease }) => {
+        cancel()
+        // The backend has answered, though it is left alone for having been late.
+        if (isLate && lease?.kind === 'taken') this.#giveBack(key, lease.holder)
+      },
+      () => cancel(),
+    )
+    return answer
+  }
+
+  #giveBack(key: string, holder: string): void {
+    const given = this.#backend.leases?.release(key, holder, 'abandoned')
+    if (given && isPromise(given)) given.catch((error) => this.#events.fault('release', error))
   }
 
   #glance(key: string, needs: LookupNeeds | undefined): Lookup | undefined {
@@ -112,8 +136,8 @@ export class Guard {
   }
 
   /** Has it told how a lease that somebody else holds ends. Returns the way to end that. */
-  onLeaseEnd(key: string, listener: (end: LeaseEnd) => void): () => void {
-    return this.#backend.leases?.onEnd(key, listener) ?? (() => {})
+  onLeaseEnd(key: string, listener: (end: LeaseEnd) => void, since?: number): () => void {
+    return this.#backend.leases?.onEnd(key, listener, since) ?? (() => {})
   }
 
   /** Where the last invalidation of this process stands, where the backend tells. */

@@ -1,5 +1,5 @@
-import { appendFileSync, closeSync, fsyncSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { appendFileSync, closeSync, fsyncSync, openSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 import { TagcacheError } from '../errors.ts'
 import type { Journal } from './undelivered.ts'
 
@@ -13,7 +13,7 @@ const EVERYTHING = 'null'
  * before a writer is answered. Throws `ERR_TAGCACHE_JOURNAL` where the file cannot be written, or is another journal's of this process.
  */
 export function fileJournal(path: string): Journal & { close(): void } {
-  const file = resolve(path)
+  const file = trueName(path)
   if (taken.has(file)) {
     throw new TagcacheError('ERR_TAGCACHE_JOURNAL', `Another cache of this process uses ${file} as its journal.`)
   }
@@ -24,6 +24,16 @@ export function fileJournal(path: string): Journal & { close(): void } {
     add: (tags) => write(file, tags === undefined ? EVERYTHING : JSON.stringify(tags)),
     empty: () => rmSync(file, { force: true }),
     close: () => void taken.delete(file),
+  }
+}
+
+// One file may have several names; a folder that is not there is found out below.
+function trueName(path: string): string {
+  const file = resolve(path)
+  try {
+    return join(realpathSync(dirname(file)), basename(file))
+  } catch {
+    return file
   }
 }
 
@@ -40,7 +50,7 @@ function check(file: string): void {
 
 function readText(file: string): string | undefined {
   try {
-    return readFileSync(file, 'utf8')
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(readFileSync(file))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
@@ -71,7 +81,8 @@ function parse(text: string | undefined): { tags: string[]; everything: boolean 
 
 function listOf(line: string): string[] | undefined {
   try {
-    const list = JSON.parse(line)
+    // What is no text is read as this character, which no tag has to have.
+    const list = line.includes('\ufffd') ? undefined : JSON.parse(line)
     return Array.isArray(list) && list.every((tag) => typeof tag === 'string') ? list : undefined
   } catch {
     return undefined

@@ -56,7 +56,7 @@ export function takeLease(run: Run): string | undefined {
 export function leaseEnd(
   flow: Flow,
   key: string,
-  milliseconds: number,
+  { milliseconds, since }: { readonly milliseconds: number; readonly since: number | undefined },
   onWait: (leave: () => void) => void,
 ): Promise<LeaseEnd | 'left' | undefined> {
   return new Promise((resolve) => {
@@ -65,7 +65,7 @@ export function leaseEnd(
       cancel()
       resolve(end)
     }
-    const stop = flow.guard.onLeaseEnd(key, settle)
+    const stop = flow.guard.onLeaseEnd(key, settle, since)
     const cancel = flow.after(milliseconds, () => settle(undefined))
     onWait(() => settle('left'))
   })

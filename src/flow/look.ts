@@ -275,13 +275,14 @@ function asStillStored(flow: Flow, waiting: Waiting): MaybePromise<Waiting> {
 async function waitElsewhere(
   flow: Flow,
   waiting: Waiting,
-  { left }: Lease & { kind: 'held' },
+  { left, since }: Lease & { kind: 'held' },
   forward: Forward,
   onWait: OnWait,
 ): Promise<Finding> {
   const { visit, parts, place } = waiting
   const patience = waiting.patience ?? flow.now() + visit.route.maxWait
-  const end = await leaseEnd(flow, place.key, Math.min(left + 1, patience - flow.now()), onWait)
+  const milliseconds = Math.min(left + 1, patience - flow.now())
+  const end = await leaseEnd(flow, place.key, { milliseconds, since }, onWait)
   if (end === 'declined') flow.flights.ground(place.key)
   const alone = async (): Promise<Finding> => ({ kind: 'run', run: await runAlone(flow, waiting, forward) })
   if (end === 'left') return alone()

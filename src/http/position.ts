@@ -25,18 +25,30 @@ export function carry({ via, name, secret }: Carrier, position: string): [name: 
     : ['Set-Cookie', `${name}=${token}; Max-Age=${SECONDS}; Path=/; HttpOnly; SameSite=Lax`]
 }
 
+/** A position that nobody has ever passed: whoever carries it is sent to the shared backend. */
+export const NOWHERE = '0.0'
+
 /** Reads it back. What is not signed with the secret says nothing. */
 export function carried({ via, name, secret }: Carrier, headers: Fields): Carried {
   if (via === 'header') return { headers, position: verify(secret, combined(headers, name.toLowerCase())) }
   const all = combined(headers, 'cookie')
   if (!all?.includes(`${name}=`)) return { headers, position: undefined }
-  const cookies = all.split(/; */)
-  const [token] = cookies.filter((cookie) => cookie.startsWith(`${name}=`))
-  const others = cookies.filter((cookie) => cookie !== '' && !cookie.startsWith(`${name}=`))
+  const cookies = all.split(/; */).filter((cookie) => cookie !== '')
+  const [own, others] = [true, false].map((isOwn) =>
+    cookies.filter((cookie) => cookie.startsWith(`${name}=`) === isOwn),
+  ) as [string[], string[]]
   const { cookie: _, ...rest } = headers
   // It is the cache's own, and no credential of the visitor's.
   const without = others.length === 0 ? rest : { ...rest, cookie: others.join('; ') }
-  return { headers: without, position: verify(secret, token?.slice(name.length + 1)) }
+  // Another application may set one of the same name.
+  const positions = own.flatMap((cookie) => verify(secret, cookie.slice(name.length + 1)) ?? [])
+  return { headers: without, position: positions.length > 0 ? positions.reduce(later) : undefined }
+}
+
+function later(one: string, other: string): string {
+  const [ours, theirs] = [one, other].map((position) => position.split('.')) as [string[], string[]]
+  if (ours[0] !== theirs[0]) return NOWHERE
+  return Number(ours[1]) >= Number(theirs[1]) ? one : other
 }
 
 function verify(secret: string, token: string | undefined): string | undefined {

@@ -7,7 +7,7 @@ import type { Flow } from '../flow/flow.ts'
 import { purge, purgeEverything } from '../flow/purge.ts'
 import { parseGroups } from '../http/cache-groups.ts'
 import { combined, type Fields } from '../http/fields.ts'
-import { carry } from '../http/position.ts'
+import { carry, NOWHERE } from '../http/position.ts'
 import { formatTags } from '../http/tag-fields.ts'
 import { oneOf } from '../options/checks.ts'
 import type { Call, Target } from '../visit.ts'
@@ -98,9 +98,13 @@ function purgeNamed(
   }
 }
 
-// Where the purge stands, for the client to tell other processes.
-function positionField({ guard, options }: Flow, fields: Fields): [string, string | readonly string[]] | undefined {
-  const position = options.carrier && guard.position()
+// Where the purge stands, for the client to tell other processes; as long as it is not known, further than anybody is.
+function positionField(
+  { guard, options }: Flow,
+  fields: Fields,
+  isPending: boolean,
+): [string, string | readonly string[]] | undefined {
+  const position = options.carrier && (isPending ? NOWHERE : guard.position())
   if (!options.carrier || position === undefined) return undefined
   const [name, value] = carry(options.carrier, position)
   if (name !== 'Set-Cookie') return [name, value]
@@ -155,7 +159,7 @@ export function purgeOnAnswer(
         if (isPromise(purging)) holdBack(res, purging)
       }
       const set: (readonly [string, string | readonly string[]])[] = []
-      const position = isPromise(pending) || status >= 400 ? undefined : positionField(flow, fields)
+      const position = status >= 400 ? undefined : positionField(flow, fields, isPromise(pending))
       if (position) set.push(position)
       if (told.length === 0) return set.length > 0 ? { set, remove: [] } : undefined
       const groups = [...new Set([...told, ...parseGroups(combined(fields, 'cache-group-invalidation'))])]

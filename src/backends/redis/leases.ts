@@ -8,23 +8,28 @@ type Listener = (end: LeaseEnd) => void
 /** Hears how the leases have ended for which this process waits. */
 export class LeaseEnds {
   readonly #listeners = new Map<string, Set<Listener>>()
-  // An end may be heard of before the answer to the look-up that it is the end of.
-  readonly #early = new LRUCache<string, LeaseEnd>({ max: 1000 })
+  // An end may be heard of before the answer to the look-up that it is the end of: they come by different connections.
+  readonly #heard = new LRUCache<string, { readonly end: LeaseEnd; readonly at: number }>({ max: 1000 })
   readonly #subscription: Subscription
+  #count = 0
 
   constructor(link: RedisLink, channel: string) {
     this.#subscription = new Subscription(link, channel, (message) => this.#hear(message))
   }
 
-  /** Gets ready to hear of a lease of that key. */
-  async expect(key: string): Promise<void> {
+  /** Gets ready to hear of ends. Answers since when. */
+  async ready(): Promise<number> {
     await this.#subscription.begin()
-    if (!this.#listeners.has(key)) this.#early.delete(key)
+    return this.#count
   }
 
-  listen(key: string, listener: Listener): () => void {
-    const early = this.#early.get(key)
-    if (early) queueMicrotask(() => listener(early))
+  /** @param since what `ready` has answered before the look-up */
+  listen(key: string, listener: Listener, since = this.#count): () => void {
+    const heard = this.#heard.get(key)
+    if (heard && heard.at > since) {
+      queueMicrotask(() => listener(heard.end))
+      return () => {}
+    }
     const listeners = this.#listeners.get(key) ?? new Set()
     this.#listeners.set(key, listeners.add(listener))
     return () => {
@@ -40,9 +45,9 @@ export class LeaseEnds {
   #hear(message: string): void {
     const [, end, key] = /^(stored|declined|abandoned) (.*)$/s.exec(message) ?? []
     if (end === undefined || key === undefined) return
+    this.#heard.set(key, { end: end as LeaseEnd, at: ++this.#count })
     const listeners = this.#listeners.get(key)
     this.#listeners.delete(key)
-    if (!listeners) this.#early.set(key, end as LeaseEnd)
     for (const listener of listeners ?? []) listener(end as LeaseEnd)
   }
 }

@@ -105,7 +105,7 @@ class Backend implements RedisBackend {
     this.leases = {
       hold: (key, holder, milliseconds, tags) => this.#of(key).hold(key, holder, milliseconds, tags),
       release: (key, holder, end) => this.#of(key).release(key, holder, end),
-      onEnd: (key, listener) => this.#ends.listen(key, listener),
+      onEnd: (key, listener, since) => this.#ends.listen(key, listener, since),
     }
     this.#inspection = this.#inspect()
     this.#inspection.catch(() => {})
@@ -120,9 +120,10 @@ class Backend implements RedisBackend {
   }
 
   async #lookupOrLease(key: string, milliseconds: number): Promise<Lookup> {
-    // Whoever is to be told has to be heard by then.
-    await this.#ends.expect(key)
-    return this.#of(key).lookupOrLease(key, milliseconds)
+    // Whoever is to be told has to listen by then.
+    const since = await this.#ends.ready()
+    const found = await this.#of(key).lookupOrLease(key, milliseconds)
+    return found.lease?.kind === 'held' ? { ...found, lease: { ...found.lease, since } } : found
   }
 
   clockOf(key: string): number {

@@ -25,6 +25,8 @@ const PRELUDE = `
 local function reign()
   local info = redis.call('INFO', 'replication')
   if not string.find(info, 'role:master', 1, true) then error('READONLY this is no master') end
+  -- Told only where a master is to have replicas: without any it may have been replaced.
+  if string.find(info, 'min_slaves_good_slaves:0', 1, true) then error('NOREPLICAS this master is cut off') end
   local at = string.find(info, 'master_replid:', 1, true)
   return 'run:' .. string.sub(info, at + 14, at + 53)
 end
@@ -137,7 +139,9 @@ local frame = redis.pcall('GET', KEYS[2])
 local info = redis.call('INFO', 'replication')
 local at = string.find(info, 'master_replid:', 1, true)
 local run = 'run:' .. string.sub(info, at + 14, at + 53)
-if not string.find(info, 'role:master', 1, true) then return {} end
+if not string.find(info, 'role:master', 1, true) or string.find(info, 'min_slaves_good_slaves:0', 1, true) then
+  return {}
+end
 if not frame then
   local found = redis.call('ZMSCORE', KEYS[1], run, 'epoch', 'clock')
   if not found[1] then return {} end
