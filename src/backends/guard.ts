@@ -140,6 +140,11 @@ export class Guard {
     return this.#backend.leases?.onEnd(key, listener, since) ?? (() => {})
   }
 
+  /** Whether the backend tells where invalidations stand. */
+  get hasPositions(): boolean {
+    return this.#backend.position !== undefined
+  }
+
   /** Where the last invalidation of this process stands, where the backend tells. */
   position(): string | undefined {
     return this.#backend.position?.()

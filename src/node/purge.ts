@@ -104,8 +104,9 @@ function positionField(
   fields: Fields,
   isPending: boolean,
 ): [string, string | readonly string[]] | undefined {
-  const position = options.carrier && (isPending ? NOWHERE : guard.position())
-  if (!options.carrier || position === undefined) return undefined
+  if (!options.carrier || !guard.hasPositions) return undefined
+  const position = isPending ? NOWHERE : guard.position()
+  if (position === undefined) return undefined
   const [name, value] = carry(options.carrier, position)
   if (name !== 'Set-Cookie') return [name, value]
   return [name, [...[(fields['set-cookie'] as string | string[]) ?? []].flat(), value]]
