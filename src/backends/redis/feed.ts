@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type { Changes, Feed } from '../backend.ts'
 import type { RedisLink } from './client.ts'
 import type { Partition, Position } from './partition.ts'
@@ -12,6 +13,8 @@ export class RedisFeed implements Feed {
   readonly #of: (key: string) => Partition
   readonly #subscription: Subscription
   readonly #listeners = new Set<(changes: Changes) => void>()
+  // What listeners have been told of, and as of when: copies that were made since are not to go for the same reason.
+  readonly #told = new LRUCache<string, Position>({ max: MOST_NAMES })
 
   /** @param of the partition of a key */
   constructor(link: RedisLink, partition: Partition, of: (key: string) => Partition, channel: string) {
@@ -22,8 +25,9 @@ export class RedisFeed implements Feed {
 
   async changesSince(position: string | undefined): Promise<Changes & { position: string }> {
     const { names, ...now } = await this.#partition.changes(readPosition(position), MOST_NAMES)
-    const changes = names ? { tags: namesAfter(':', names), keys: namesAfter('-', names) } : EVERYTHING
-    return { ...changes, position: writePosition(now) }
+    if (!names) return { ...EVERYTHING, position: writePosition(now) }
+    const news = names.filter(([name, clock]) => !this.#isTold(name, { ...now, clock })).map(([name]) => name)
+    return { tags: namesAfter(':', news), keys: namesAfter('-', news), position: writePosition(now) }
   }
 
   check(key: string, tags: readonly string[]): Promise<{ invalidatedAt: number; deletedAt: number }> {
@@ -42,14 +46,30 @@ export class RedisFeed implements Feed {
     return () => this.#listeners.delete(listener)
   }
 
+  /** Tells of what took effect at that position, as far as it is news. */
+  tell({ tags, keys }: Changes, at: Position): void {
+    const isNews = (mark: string) => (name: string) => !this.#isTold(mark + name, at)
+    const news = { tags: tags?.filter(isNews(':')), keys: keys.filter(isNews('-')) }
+    if (news.tags?.length === 0 && news.keys.length === 0) return
+    // Those who begin to listen later begin with nothing.
+    for (const listener of this.#listeners) listener(news)
+    for (const tag of news.tags ?? []) this.#told.set(`:${tag}`, at)
+    for (const key of news.keys) this.#told.set(`-${key}`, at)
+  }
+
   close(): void {
     this.#listeners.clear()
     this.#subscription.end()
   }
 
+  #isTold(name: string, { epoch, clock }: Position): boolean {
+    const told = this.#told.get(name)
+    return told !== undefined && told.epoch === epoch && told.clock >= clock
+  }
+
   #hear(message: string): void {
-    const changes = parse(message)
-    for (const listener of this.#listeners) listener(changes)
+    const at = message.indexOf(' ')
+    this.tell(parse(message.slice(at + 1)), readPosition(message.slice(0, Math.max(0, at))))
   }
 }
 

@@ -36,6 +36,9 @@ export interface Position {
   readonly clock: number
 }
 
+/** A name in a ledger, with its mark, and its clock. */
+export type Named = readonly [name: string, clock: number]
+
 const compress = promisify(deflateRaw)
 const expand = promisify(inflateRaw)
 
@@ -131,28 +134,28 @@ export class Partition {
     return positionOf(await this.#run(scripts.CLEAR, [this.#place.ledger], [freshEpoch(), channel, '{}']))
   }
 
-  /** Deletes an entry, and tells of it on a channel. */
-  delete(key: string, channel = ''): Promise<boolean> {
+  /** Deletes an entry, and tells of it on a channel, though it may be gone: others may have copies. */
+  delete(key: string, channel = ''): Promise<Position & { isDeleted: boolean }> {
     return this.#delete([this.#place.ledger, this.#place.entry(key)], key, channel)
   }
 
   /** Tells on a channel that an entry of another partition was deleted. */
-  async tellDeleted(key: string, channel: string): Promise<void> {
-    await this.#delete([this.#place.ledger], key, channel)
+  tellDeleted(key: string, channel: string): Promise<Position> {
+    return this.#delete([this.#place.ledger], key, channel)
   }
 
-  async #delete(keys: string[], key: string, channel: string): Promise<boolean> {
+  async #delete(keys: string[], key: string, channel: string): Promise<Position & { isDeleted: boolean }> {
     const message = JSON.stringify({ tags: [], keys: [key] })
     const args = [freshEpoch(), String(this.#shared.maxTags), channel, message, key]
-    const [isDeleted] = await this.#run(scripts.DELETE, keys, args)
-    return Number(isDeleted) === 1
+    const [deleted, ...position] = await this.#run(scripts.DELETE, keys, args)
+    return { ...positionOf(position), isDeleted: Number(deleted) === 1 }
   }
 
-  /** What was invalidated or deleted since; no names where not all of it is known. */
-  async changes({ epoch, clock }: Position, most: number): Promise<Position & { names: string[] | undefined }> {
+  /** What was invalidated or deleted since, and when; no names where not all of it is known. */
+  async changes({ epoch, clock }: Position, most: number): Promise<Position & { names: Named[] | undefined }> {
     const args = [freshEpoch(), epoch, String(clock), String(most)]
     const [now, at, names] = await this.#run(scripts.CHANGES, [this.#place.ledger], args)
-    return { epoch: String(now), clock: Number(at), names: Array.isArray(names) ? names.map(String) : undefined }
+    return { epoch: String(now), clock: Number(at), names: Array.isArray(names) ? pairs(names) : undefined }
   }
 
   async list(tag: string, limit: number): Promise<Listed[]> {
@@ -224,6 +227,10 @@ function orNothing(error: unknown): unknown[] {
 // A number that nobody has used: 52 random bits.
 function freshEpoch(): string {
   return String(randomBytes(8).readBigUInt64LE() & ((1n << 52n) - 1n))
+}
+
+function pairs(list: readonly unknown[]): Named[] {
+  return Array.from({ length: list.length / 2 }, (_, at) => [String(list[at * 2]), Number(list[at * 2 + 1])])
 }
 
 function positionOf([clock, epoch]: unknown[]): Position {

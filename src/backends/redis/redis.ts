@@ -145,18 +145,21 @@ class Backend implements RedisBackend {
   async invalidate(tags: readonly string[]): Promise<void> {
     await Promise.all(this.#others.map((partition) => partition.invalidate(tags)))
     this.#position = await this.#first.invalidate(tags, this.#purged)
+    this.#changes.tell({ tags, keys: [] }, this.#position)
   }
 
   async clear(): Promise<void> {
     await Promise.all(this.#others.map((partition) => partition.clear()))
     this.#position = await this.#first.clear(this.#purged)
+    this.#changes.tell({ tags: undefined, keys: [] }, this.#position)
   }
 
   async delete(key: string): Promise<boolean> {
     const partition = this.#of(key)
-    if (partition === this.#first) return partition.delete(key, this.#purged)
-    const isDeleted = await partition.delete(key)
-    if (isDeleted) await this.#first.tellDeleted(key, this.#purged)
+    const isFirst = partition === this.#first
+    const { isDeleted, ...position } = await partition.delete(key, isFirst ? this.#purged : '')
+    const told = isFirst ? position : await this.#first.tellDeleted(key, this.#purged)
+    this.#changes.tell({ tags: [], keys: [key] }, told)
     return isDeleted
   }
 

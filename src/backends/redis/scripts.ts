@@ -114,6 +114,11 @@ local function prune(ledger, state, most)
   if last > state.floor then redis.call('ZADD', ledger, -last, 'floor') end
 end
 
+-- Tells those who keep copies, and where the ledger stands.
+local function tell(channel, state, message)
+  if channel ~= '' then redis.call('PUBLISH', channel, text(state.epoch) .. '.' .. text(state.clock) .. ' ' .. message) end
+end
+
 -- Ends a lease of that holder, and tells the nodes that wait for it.
 local function settle(lease, holder, channel, message)
   local fields = redis.call('HGETALL', lease)
@@ -145,7 +150,7 @@ end
 if not frame then
   local found = redis.call('ZMSCORE', KEYS[1], run, 'epoch', 'clock')
   if not found[1] then return {} end
-  return { false, 0, -found[3], string.sub(found[2], 2) }
+  return { false, 0, -found[3], string.format('%.0f', -found[2]) }
 end
 if type(frame) ~= 'string' or string.sub(frame, 1, 4) ~= 'tgc2' then return {} end
 local _, _, size, epoch, from = struct.unpack('<ddI4Bc0', frame, 9)
@@ -157,7 +162,8 @@ for at = 1, #tags do
 end
 local found = redis.call('ZMSCORE', KEYS[1], run, 'epoch', 'clock', 'floor', 'everything', unpack(tags))
 if not found[1] then return {} end
-if string.sub(found[2], 2) ~= epoch then return { false, 0, -found[3], string.sub(found[2], 2) } end
+local now = string.format('%.0f', -found[2])
+if now ~= epoch then return { false, 0, -found[3], now } end
 local floor, last = -found[4], -found[5]
 for at = 6, #found do
   local clock = tonumber(found[at]) or floor
@@ -294,7 +300,7 @@ for at = 5, #ARGV do
   redis.pcall('UNLINK', indexes .. ARGV[at])
 end
 prune(KEYS[1], state, tonumber(ARGV[2]))
-if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
+tell(ARGV[3], state, ARGV[4])
 return { state.clock, text(state.epoch) }
 `,
 )
@@ -309,28 +315,29 @@ advance(KEYS[1], state)
 redis.call('UNLINK', KEYS[1])
 redis.call('ZADD', KEYS[1], -1, run, -state.epoch, 'epoch', -state.clock, 'clock', -state.clock, 'floor',
   -state.clock, 'everything', -state.began, 'began', 0, 'ttl')
-if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
+tell(ARGV[2], state, ARGV[3])
 return { state.clock, text(state.epoch) }
 `,
 )
 
-/** Keys: ledger, and the entry where it lies here. Arguments: fresh epoch, most members, channel or nothing, message, key. Those who keep copies are told. */
+/** Keys: ledger, and the entry where it lies here. Arguments: fresh epoch, most members, channel or nothing, message, key. Gives whether it was there, the clock and the epoch. Those who keep copies are told. */
 export const DELETE = script(
   'delete',
   `
-if KEYS[2] and redis.call('UNLINK', KEYS[2]) == 0 then return 0 end
 local state = open(KEYS[1], ARGV[1])
 advance(KEYS[1], state)
 redis.call('ZADD', KEYS[1], state.clock, '-' .. ARGV[5])
 prune(KEYS[1], state, tonumber(ARGV[2]))
-if ARGV[3] ~= '' then redis.call('PUBLISH', ARGV[3], ARGV[4]) end
-return 1
+-- Last, so that nothing is gone that could not be told.
+local deleted = KEYS[2] and redis.call('UNLINK', KEYS[2]) or 0
+tell(ARGV[3], state, ARGV[4])
+return { deleted, state.clock, text(state.epoch) }
 `,
 )
 
 /**
  * Keys: ledger. Arguments: fresh epoch, epoch, clock, most names. Gives epoch and clock now, and the names of what was
- * invalidated or deleted since; no names where not all of it is known.
+ * invalidated or deleted since, each with its clock; no names where not all of it is known.
  */
 export const CHANGES = script(
   'changes',
@@ -338,8 +345,8 @@ export const CHANGES = script(
 local state = open(KEYS[1], ARGV[1])
 local epoch, since, most = text(state.epoch), tonumber(ARGV[3]), tonumber(ARGV[4])
 if epoch ~= ARGV[2] or state.floor > since or state.everything > since then return { epoch, state.clock } end
-local names = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[3], '+inf', 'LIMIT', 0, most + 1)
-if #names > most then return { epoch, state.clock } end
+local names = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[3], '+inf', 'WITHSCORES', 'LIMIT', 0, most + 1)
+if #names > most * 2 then return { epoch, state.clock } end
 return { epoch, state.clock, names }
 `,
 )
