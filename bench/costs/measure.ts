@@ -13,6 +13,8 @@ export interface Cost {
   readonly commands: number
   /** One after the other, each waiting for the last. */
   readonly roundTrips: number
+  /** What the servers were at work, in microseconds. */
+  readonly time: number
   /** Bytes that the servers have received, and sent. */
   readonly received: number
   readonly sent: number
@@ -94,7 +96,7 @@ async function costsOf(setUp: string, backend: TagBackend<false>, servers: reado
 async function measure(servers: readonly RedisServer[], run: () => unknown) {
   const [all, own] = [await countEach(servers, run), await countEach(servers, () => {})]
   const less = (name: keyof Counts) => Math.max(0, all[name] - own[name])
-  return { commands: less('commands'), received: less('received'), sent: less('sent') }
+  return { commands: less('commands'), time: less('time'), received: less('received'), sent: less('sent') }
 }
 
 async function countEach(servers: readonly RedisServer[], run: () => unknown): Promise<Counts> {
@@ -106,13 +108,14 @@ async function countEach(servers: readonly RedisServer[], run: () => unknown): P
     for (let at = 0; at < ROUNDS / 5; at++) await run()
     const after = await countsOf(servers)
     const per = (name: keyof Counts) => Math.round((10 * (after[name] - before[name])) / (ROUNDS / 5)) / 10
-    rounds.push({ commands: per('commands'), received: per('received'), sent: per('sent') })
+    rounds.push({ commands: per('commands'), time: per('time'), received: per('received'), sent: per('sent') })
   }
   return rounds.sort((a, b) => a.commands - b.commands || a.sent - b.sent)[0]!
 }
 
 interface Counts {
   readonly commands: number
+  readonly time: number
   readonly received: number
   readonly sent: number
 }
@@ -122,6 +125,7 @@ async function countsOf(servers: readonly RedisServer[]): Promise<Counts> {
   const sum = (pattern: RegExp) => texts.reduce((total, text) => total + Number(pattern.exec(text)?.[1] ?? 0), 0)
   return {
     commands: sum(/^cmdstat_evalsha:calls=(\d+)/m),
+    time: sum(/^cmdstat_evalsha:calls=\d+,usec=(\d+)/m),
     received: sum(/^total_net_input_bytes:(\d+)/m),
     sent: sum(/^total_net_output_bytes:(\d+)/m),
   }
