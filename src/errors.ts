@@ -63,6 +63,8 @@ const WARNINGS = {
     'This Redis has replicas, and takes writes without them. Where it is cut off and a replica is promoted, purges of clients that still talk to it are lost. Set `min-replicas-to-write 1` and `min-replicas-max-lag 10`: then it refuses them, and they are delivered to its successor.',
   TAGCACHE_REDIS_REPLICA:
     'The client of redis() is connected to a replica, which takes no writes, so nothing is cached until it is promoted. Connect to the master, or through Sentinel.',
+  TAGCACHE_REDIS_CHANNELS:
+    'The user of the Redis client may not use the channels of the cache, so processes do not tell each other of purges at once, and do not wait for each other. Allow `&namespace:*`, with the namespace of redis().',
   TAGCACHE_REDIS_ALONE:
     'A master of this Redis Cluster has no replica. While a master is away, no purge is delivered, so nothing stored is trusted. Give each master a replica.',
   TAGCACHE_LISTENER_FAILED:

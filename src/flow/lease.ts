@@ -6,7 +6,7 @@ import type { Run } from './run.ts'
 import { expectTags } from './tags.ts'
 
 // A process that dies keeps others waiting for so long at the most; one that lives says so three times as often.
-const LEASE = 3000
+const LEASE = 1000
 
 /** What a look-up asks for beside the entry: the lease, where its handler would run for other processes too. */
 export function needsOf(flow: Flow, visit: Visit, key: string): LookupNeeds | undefined {

@@ -236,10 +236,18 @@ function joinOrLead(flow: Flow, waiting: Waiting, forward: Forward, onWait: OnWa
   const flight = waiting.visit.route.maxWait > 0 ? flow.flights.find(key) : undefined
   if (!flight) return lead(flow, waiting, forward, onWait)
   return chain(mayJoin(flow, flight, waiting), (isWelcome) => {
-    if (isWelcome) return wait(flow, flight, waiting, forward, onWait)
-    // Meanwhile somebody else may have begun anew.
-    const hasChanged = flow.flights.find(key) !== flight
-    return hasChanged ? joinOrLead(flow, waiting, forward, onWait) : lead(flow, waiting, forward, onWait)
+    // Over a backend that is asked, the flight may have landed meanwhile, or somebody may have begun anew.
+    const now = flow.flights.find(key)
+    if (now === flight)
+      return isWelcome ? wait(flow, flight, waiting, forward, onWait) : lead(flow, waiting, forward, onWait)
+    return now ? joinOrLead(flow, waiting, forward, onWait) : lookOnceMore(flow, waiting, forward, onWait)
+  })
+}
+
+// What was waited for may be stored by now.
+function lookOnceMore(flow: Flow, waiting: Waiting, forward: Forward, onWait: OnWait): MaybePromise<Finding> {
+  return lookUp(flow, waiting, (looked, found) => {
+    return found ? judge(flow, looked, found, onWait) : lead(flow, waiting, forward, onWait)
   })
 }
 

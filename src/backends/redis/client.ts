@@ -115,12 +115,17 @@ function ioRedisLink(client: IoRedis): RedisLink {
 function subscribeIoRedis(client: IoRedis, channel: string, onMessage: (message: string) => void): Subscribed {
   const own = client.isCluster
     ? client.duplicate([], { lazyConnect: false })
-    : client.duplicate({ lazyConnect: false, enableOfflineQueue: true, maxRetriesPerRequest: null })
+    : client.duplicate({ lazyConnect: false, enableOfflineQueue: true, maxRetriesPerRequest: null, retryStrategy })
   own.on('error', () => {})
   own.on('message', (from: string, message: string) => {
     if (from === channel) onMessage(message)
   })
   return { ready: own.subscribe(channel), end: () => own.disconnect() }
+}
+
+// A subscriber never gives up, whatever the user's client does.
+function retryStrategy(attempt: number): number {
+  return Math.min(attempt * 100, 2000)
 }
 
 type Listener = (message: string) => void

@@ -16,11 +16,20 @@ export class RedisFeed implements Feed {
   // What listeners have been told of, and as of when: copies that were made since are not to go for the same reason.
   readonly #told = new LRUCache<string, Position>({ max: MOST_NAMES })
 
-  /** @param of the partition of a key */
-  constructor(link: RedisLink, partition: Partition, of: (key: string) => Partition, channel: string) {
+  /**
+   * @param partition the one that is told last
+   * @param of the partition of a key
+   */
+  constructor(
+    link: RedisLink,
+    partition: Partition,
+    of: (key: string) => Partition,
+    channel: string,
+    onRefusal: (error: unknown) => void,
+  ) {
     this.#partition = partition
     this.#of = of
-    this.#subscription = new Subscription(link, channel, (message) => this.#hear(message))
+    this.#subscription = new Subscription(link, channel, (message) => this.#hear(message), onRefusal)
   }
 
   async changesSince(position: string | undefined): Promise<Changes & { position: string }> {

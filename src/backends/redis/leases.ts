@@ -13,8 +13,8 @@ export class LeaseEnds {
   readonly #subscription: Subscription
   #count = 0
 
-  constructor(link: RedisLink, channel: string) {
-    this.#subscription = new Subscription(link, channel, (message) => this.#hear(message))
+  constructor(link: RedisLink, channel: string, onRefusal: (error: unknown) => void) {
+    this.#subscription = new Subscription(link, channel, (message) => this.#hear(message), onRefusal)
   }
 
   /** Gets ready to hear of ends. Answers since when. */

@@ -99,8 +99,9 @@ class Backend implements RedisBackend {
     const shared = { ...options, link: this.#link, channels, node }
     this.#partitions = placesOf(options.namespace, options.partitions).map((place) => new Partition(shared, place))
     this.#purged = `${channels}purged`
-    this.#ends = new LeaseEnds(this.#link, `${channels}node:${node}`)
-    this.#changes = new RedisFeed(this.#link, this.#first, (key) => this.#of(key), this.#purged)
+    const onRefusal = (error: unknown) => this.#warn('TAGCACHE_REDIS_CHANNELS', error)
+    this.#ends = new LeaseEnds(this.#link, `${channels}node:${node}`, onRefusal)
+    this.#changes = new RedisFeed(this.#link, this.#first, (key) => this.#of(key), this.#purged, onRefusal)
     this.feed = this.#changes
     this.leases = {
       hold: (key, holder, milliseconds, tags) => this.#of(key).hold(key, holder, milliseconds, tags),
@@ -120,8 +121,9 @@ class Backend implements RedisBackend {
   }
 
   async #lookupOrLease(key: string, milliseconds: number): Promise<Lookup> {
-    // Whoever is to be told has to listen by then.
-    const since = await this.#ends.ready()
+    // Whoever is to be told has to listen by then; who cannot, waits for nobody.
+    const since = await this.#ends.ready().catch(() => undefined)
+    if (since === undefined) return this.#of(key).lookup(key)
     const found = await this.#of(key).lookupOrLease(key, milliseconds)
     return found.lease?.kind === 'held' ? { ...found, lease: { ...found.lease, since } } : found
   }

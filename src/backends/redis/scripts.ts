@@ -114,9 +114,9 @@ local function prune(ledger, state, most)
   if last > state.floor then redis.call('ZADD', ledger, -last, 'floor') end
 end
 
--- Tells those who keep copies, and where the ledger stands.
+-- Tells those who keep copies, and where the ledger stands. Where that is not allowed, they find out when they ask.
 local function tell(channel, state, message)
-  if channel ~= '' then redis.call('PUBLISH', channel, text(state.epoch) .. '.' .. text(state.clock) .. ' ' .. message) end
+  if channel ~= '' then redis.pcall('PUBLISH', channel, text(state.epoch) .. '.' .. text(state.clock) .. ' ' .. message) end
 end
 
 -- Ends a lease of that holder, and tells the nodes that wait for it.
@@ -129,7 +129,7 @@ local function settle(lease, holder, channel, message)
   end
   if not isOurs then return end
   redis.call('UNLINK', lease)
-  for _, node in ipairs(nodes) do redis.call('PUBLISH', channel .. node, message) end
+  for _, node in ipairs(nodes) do redis.pcall('PUBLISH', channel .. node, message) end
 end
 `
 

@@ -5,13 +5,20 @@ export class Subscription {
   readonly #link: RedisLink
   readonly #channel: string
   readonly #onMessage: (message: string) => void
+  readonly #onRefusal: (error: unknown) => void
   #subscribed: Subscribed | undefined
   #isOver = false
 
-  constructor(link: RedisLink, channel: string, onMessage: (message: string) => void) {
+  constructor(
+    link: RedisLink,
+    channel: string,
+    onMessage: (message: string) => void,
+    onRefusal: (error: unknown) => void,
+  ) {
     this.#link = link
     this.#channel = channel
     this.#onMessage = onMessage
+    this.#onRefusal = onRefusal
   }
 
   /** Subscribes, once; a subscription that fails is tried again the next time. */
@@ -26,6 +33,7 @@ export class Subscription {
         this.#subscribed = undefined
         attempt(() => own.end())
       }
+      if (/NOPERM/.test(String((error as Error)?.message))) this.#onRefusal(error)
       throw error
     }
   }
