@@ -1,83 +1,108 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { attack, type Plan, type Result } from './model.ts'
+import { FAULTS, type FaultName } from './faults.ts'
+import { portOf, Server, startProcess } from './fleet.ts'
+import { progressOf, reportOne, reportShared } from './report.ts'
+import { CLIENTS, LOSSES, type Loss, TIERS } from './setup.ts'
+import { check, type SharedPlan } from './shared.ts'
+import { checkOne, type Plan } from './single.ts'
 
-// Reads and writes over HTTP, and no read may show less than what was acknowledged before it was sent:
+// Reads and writes over HTTP, and no read may show less than what was acknowledged before it was sent.
+// One server, with everything in its memory:
 //   npm run check:consistency -- [--reads 200000] [--seed 1] [--without-stamps]
+// Several servers that share Redis, while this and that breaks down:
+//   npm run check:consistency -- --redis [--reads 1000000] [--seed 1] [--processes 4] [--tiers none|bounded|strong]
+//     [--client ioredis|node-redis] [--faults none|all|cut,freeze,…] [--without epoch|stamps|distrust]
 
 const { values } = parseArgs({
   options: {
-    reads: { type: 'string', default: '200000' },
+    redis: { type: 'boolean', default: false },
+    reads: { type: 'string' },
     seed: { type: 'string', default: '1' },
     'without-stamps': { type: 'boolean', default: false },
+    processes: { type: 'string', default: '4' },
+    tiers: { type: 'string' },
+    client: { type: 'string' },
+    faults: { type: 'string' },
+    without: { type: 'string' },
   },
 })
-const plan: Plan = { reads: Number(values.reads), seed: Number(values.seed) }
-const stamps = !values['without-stamps']
-if (!(plan.reads > 0) || !Number.isSafeInteger(plan.seed)) {
-  console.error('--reads takes a positive number, --seed a whole one.')
-  process.exit(2)
+
+// What each loss is found out by.
+const FOUND_BY: Record<Loss, readonly FaultName[]> = {
+  epoch: ['rollback', 'failover'],
+  stamps: [],
+  distrust: ['freeze', 'cut'],
 }
 
-const server = fork(fileURLToPath(new URL('./server.ts', import.meta.url)), [stamps ? 'stamps' : 'none', values.seed])
-const [port] = (await Promise.race([
-  once(server, 'message'),
-  once(server, 'exit').then(() => Promise.reject(new Error('The server did not start.'))),
-])) as [number]
-const result = await attack(port, plan, progressOf(plan)).finally(() => server.kill())
+const { lines, faults, verdict } = await (values.redis ? checkShared(sharedPlan()) : checkMemory(memoryPlan()))
 if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
-console.log(table(result))
-for (const { path, row, shown, acknowledged, source } of result.examples) {
-  console.log(`GET ${path} showed version ${shown} of row ${row}; ${acknowledged} was acknowledged before (${source})`)
-}
-const faults = judge(result)
+console.log(lines.join('\n'))
 for (const fault of faults) console.error(`FAILED: ${fault}`)
-console.log(
-  faults.length > 0 ? '' : stamps ? 'No stale answer.' : 'As expected: without stamps there are stale answers.',
-)
+console.log(faults.length > 0 ? '' : verdict)
 process.exitCode = faults.length > 0 ? 1 : 0
 
-function judge({ reads, hits, stale, validated, collapsed, writes, violations }: Result): string[] {
-  return [
-    stamps && violations > 0 ? `${violations} answers were older than what had been acknowledged.` : '',
-    !stamps && violations === 0 ? 'without stamps nothing stale was found, so the check finds nothing.' : '',
-    hits < reads / 2 ? `only ${hits} of ${reads} reads were hits, so stored responses were hardly checked.` : '',
-    collapsed < reads / 100
-      ? `only ${collapsed} of ${reads} reads were collapsed, so flights were hardly checked.`
-      : '',
-    stale < reads / 200 ? `only ${stale} of ${reads} reads were stale, so stale responses were hardly checked.` : '',
-    validated < reads / 1000
-      ? `only ${validated} of ${reads} reads were validated, so renewals were hardly checked.`
-      : '',
-    writes < reads / 100 ? `only ${writes} writes for ${reads} reads, so purges were hardly checked.` : '',
-  ].filter((fault) => fault !== '')
+async function checkMemory(plan: Plan) {
+  const stamps = !values['without-stamps']
+  const server = startProcess({ stamps, seed: plan.seed })
+  const result = await portOf(server)
+    .then((port) => checkOne(port, plan, progressOf(plan.reads)))
+    .finally(() => server.kill())
+  const verdict = stamps ? 'No stale answer.' : 'As expected: without stamps there are stale answers.'
+  return { ...reportOne(result, plan, stamps), verdict }
 }
 
-function table({ examples: _, seconds, ...counts }: Result): string {
-  const rows = {
-    stamps: stamps ? 'on' : 'off',
-    seed: plan.seed,
-    ...counts,
-    seconds: seconds.toFixed(1),
-    'reads/s': Math.round(counts.reads / seconds),
-  }
-  return Object.entries(rows)
-    .map(([name, value]) => `${name.padEnd(11)}${value.toLocaleString('en').padStart(9)}`)
-    .join('\n')
+async function checkShared(plan: SharedPlan) {
+  const { without } = plan
+  const result = await check(plan, (setup, table) => new Server(setup, table), progressOf(plan.reads))
+  const verdict = without
+    ? `As expected: without ${without} there are stale answers.`
+    : 'No stale answer, no failed request.'
+  return { ...reportShared(result, plan), verdict }
 }
 
-// On a terminal one line that is written over; in a log one line for every tenth.
-function progressOf({ reads }: Plan): (result: Result) => void {
-  let told = 0
-  return (result) => {
-    const share = Math.floor((100 * result.reads) / reads)
-    const line = `${share} % of ${reads.toLocaleString('en')} reads, ${result.writes.toLocaleString('en')} writes, ${result.violations} violations`
-    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`)
-    else if (share >= told + 10 && share < 100) {
-      told = share - (share % 10)
-      console.error(line)
-    }
+function memoryPlan(): Plan {
+  return { reads: countOf('reads', values.reads ?? '200000'), seed: seedOf() }
+}
+
+function sharedPlan(): SharedPlan {
+  const without = chosen('without', values.without, LOSSES, [])[0]
+  const usual = without ? FOUND_BY[without] : FAULTS
+  return {
+    reads: countOf('reads', values.reads ?? (without ? '100000' : '1000000')),
+    seed: seedOf(),
+    processes: countOf('processes', values.processes),
+    tiers: chosen('tiers', values.tiers, TIERS, without === 'distrust' ? ['bounded'] : TIERS),
+    clients: chosen('client', values.client, CLIENTS, CLIENTS),
+    faults: values.faults === 'none' ? [] : chosen('faults', values.faults, FAULTS, usual),
+    without,
   }
+}
+
+function countOf(name: string, text: string): number {
+  if (Number.isSafeInteger(Number(text)) && Number(text) > 0) return Number(text)
+  return refuse(`--${name} takes a positive number.`)
+}
+
+function seedOf(): number {
+  const seed = Number(values.seed)
+  return Number.isSafeInteger(seed) ? seed : refuse('--seed takes a whole number.')
+}
+
+/** What a list names; `all` is all of it. */
+function chosen<V extends string>(
+  name: string,
+  text: string | undefined,
+  known: readonly V[],
+  usual: readonly V[],
+): readonly V[] {
+  if (text === undefined) return usual
+  if (text === 'all') return known
+  const given = text.split(',')
+  const unknown = given.find((one) => !known.includes(one as V))
+  return unknown === undefined ? (given as V[]) : refuse(`--${name} takes ${known.join(', ')}; not ${unknown}.`)
+}
+
+function refuse(why: string): never {
+  console.error(why)
+  process.exit(2)
 }

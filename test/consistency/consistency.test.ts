@@ -1,13 +1,14 @@
 import { expect, it } from 'vitest'
 import { tagcache } from '../../src/adapters/express.ts'
 import { memory } from '../../src/index.ts'
-import { attack, type Result, serve } from './model.ts'
+import type { Result } from './result.ts'
+import { serveFromMemory } from './serving.ts'
+import { checkOne } from './single.ts'
 
 async function check(reads: number, stamps: boolean): Promise<Result> {
-  const server = await serve({ memory, tagcache }, stamps, 7)
-  return attack(server.port, { reads, seed: 7 }).finally(() => server.close())
+  const server = await serveFromMemory({ memory, tagcache }, stamps, 7)
+  return checkOne(server.port, { reads, seed: 7 }).finally(() => server.close())
 }
-
 it('shows no read anything older than what was acknowledged before it', async () => {
   const { reads, violations, examples, hits, stale, validated, collapsed, writes } = await check(5000, true)
   expect({ reads, violations, examples }).toEqual({ reads: 5000, violations: 0, examples: [] })

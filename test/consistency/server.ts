@@ -1,9 +1,15 @@
-import { memory } from 'tagcache'
+import { memory, tiered } from 'tagcache'
 import { tagcache } from 'tagcache/express'
-import { serve } from './model.ts'
+import { redis } from 'tagcache/redis'
+import { databaseOfParent } from './database.ts'
+import { serveFromMemory, serveFromRedis } from './serving.ts'
+import type { Setup } from './setup.ts'
 
-// The server that check.ts reads from and writes to, in a process of its own.
-const [stamps, seed] = process.argv.slice(2)
-const { port } = await serve({ memory, tagcache }, stamps === 'stamps', Number(seed))
+// A server that check.ts reads from and writes to, in a process of its own.
+const given = JSON.parse(process.argv[2] ?? '') as { stamps: boolean; seed: number } | Setup
+const { port } =
+  'stamps' in given
+    ? await serveFromMemory({ memory, tagcache }, given.stamps, given.seed)
+    : await serveFromRedis({ memory, tiered, redis, tagcache }, given, databaseOfParent())
 process.send?.(port)
 process.on('disconnect', () => process.exit())
