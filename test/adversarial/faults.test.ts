@@ -209,7 +209,7 @@ describe.each(STACKS)('a chain of many caches under $name', (stack) => {
 const METHODS = ['lookup', 'clock', 'invalidatedAt', 'store', 'invalidate', 'delete', 'clear', 'list'] as const
 
 describe('many purges that a backend has not taken', () => {
-  it('cost nothing while it rests, and are delivered in one call', async () => {
+  it('cost nothing while it rests, and are delivered a thousand at a time', async () => {
     const inner = memory()
     const calls: string[] = []
     let isDown = true
@@ -236,8 +236,9 @@ describe('many purges that a backend has not taken', () => {
     expect(performance.now() - began).toBeLessThan(500)
     expect(calls).toEqual(['invalidate'])
     isDown = false
-    time.move(60_001)
+    time.move(60_000)
+    await new Promise((resolve) => setTimeout(resolve, 50))
     await cache.getByRequest('GET /')
-    expect(calls).toEqual(['invalidate', 'invalidate', 'lookup'])
+    expect(calls).toEqual(['invalidate', ...Array(10).fill('invalidate'), 'lookup'])
   })
 })

@@ -97,7 +97,7 @@ describe('a value that an option cannot have is an error at start-up that names 
     ['statuses', [99], '200 to 599'],
     ['statuses', 200, '200 to 599'],
     ['clientCacheControl', 'no', 'true or false'],
-    ['coalesce', 5, 'true, false, or { maxWait }'],
+    ['coalesce', 5, "true, false, 'cluster', or { maxWait, within }"],
   ]
 
   it.each(OTHERS)('for %s: %j', (option, value, allowed) => {
