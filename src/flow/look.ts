@@ -244,8 +244,9 @@ function joinOrLead(flow: Flow, waiting: Waiting, forward: Forward, onWait: OnWa
   })
 }
 
-// What was waited for may be stored by now.
+// What was waited for may be stored by now. Whoever has the lease does not look again: it would wait for itself.
 function lookOnceMore(flow: Flow, waiting: Waiting, forward: Forward, onWait: OnWait): MaybePromise<Finding> {
+  if (waiting.lease?.kind === 'taken') return lead(flow, waiting, forward, onWait)
   return lookUp(flow, waiting, (looked, found) => {
     return found ? judge(flow, looked, found, onWait) : lead(flow, waiting, forward, onWait)
   })

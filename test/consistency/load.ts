@@ -21,12 +21,13 @@ export interface Load {
   /** Whether nothing is written there for the time being: a server with a purge to deliver does not answer from its copies. */
   isSpared(target: Target): boolean
   pathToRead(random: Random): string
+  /** How many reads there are for each write. */
+  readonly readsPerWrite: number
   progress(): void
 }
 
 const READERS = 32
 const WRITERS = 4
-const READS_PER_WRITE = 25
 // Writes come in bursts, so that the next one often comes while answers to the last are still being computed.
 const BURST = 12
 const DEADLINE = 15_000
@@ -81,7 +82,7 @@ async function readOn(load: Load, client: Client, counter: Counter): Promise<voi
 
 async function writeOn(load: Load, client: Client, counter: Counter): Promise<void> {
   while (counter.isReading) {
-    const due = BURST * (1 + Math.floor(load.result.reads / (READS_PER_WRITE * BURST)))
+    const due = BURST * (1 + Math.floor(load.result.reads / (load.readsPerWrite * BURST)))
     const target = counter.writesBegun < due ? client.choose(load.random, load.isSpared) : undefined
     if (target) {
       counter.writesBegun += 1
@@ -105,7 +106,7 @@ async function readOnce(load: Load, client: Client, target: Target): Promise<voi
 
 // Chains are asked for anew by some.
 function wishOf(path: string, random: Random): string {
-  return path.startsWith('/chains') && random() < 0.4 ? 'Cache-Control: no-cache\r\n' : ''
+  return path.startsWith('/chains') && random() < 0.3 ? 'Cache-Control: no-cache\r\n' : ''
 }
 
 interface Read {

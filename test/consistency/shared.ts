@@ -71,10 +71,11 @@ async function run(
     random: generator(seed),
     history,
     result,
-    more: (begun) => begun < reads || !weather.isComplete,
+    more: (begun) => begun - result.lost - result.failures < reads || !weather.isComplete,
     spell: () => weather.spell,
     isSpared: (target) => weather.isSpared(target as SharedServer),
     pathToRead: pathOfMany,
+    readsPerWrite: 40,
     progress: () => progress(result),
   }).finally(() => weather.end())
   await Promise.all([attacking, weather.run()])

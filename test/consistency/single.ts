@@ -26,6 +26,7 @@ export async function checkOne(
     spell: () => spell,
     isSpared: () => false,
     pathToRead: pathOfOne,
+    readsPerWrite: 25,
     progress: () => progress(result),
   })
   return result
