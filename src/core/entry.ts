@@ -55,8 +55,15 @@ export function fieldValue(fields: readonly HeaderField[], name: string): string
 
 /** The fields by lower-case name, for judging. `own` leaves out what the cache itself has added. */
 export function fieldsOf(headers: readonly HeaderField[], { own = false } = {}): Fields {
-  const kept = own ? headers.filter(({ isDefault }) => !isDefault) : headers
-  return Object.fromEntries(kept.map(({ name, value }) => [name.toLowerCase(), value]))
+  const fields: Record<string, HeaderField['value']> = {}
+  for (const { name, value, isDefault } of headers) if (!(own && isDefault)) setOwn(fields, name.toLowerCase(), value)
+  return fields
+}
+
+// A field may have any name, that of the prototype too.
+function setOwn(fields: Record<string, HeaderField['value']>, name: string, value: HeaderField['value']): void {
+  if (name !== '__proto__') fields[name] = value
+  else Object.defineProperty(fields, name, { value, enumerable: true, configurable: true, writable: true })
 }
 
 /** The age of an entry at a time, in milliseconds (RFC 9111, 4.2.3). */

@@ -16,7 +16,7 @@ import { onClose } from './close.ts'
 import { Conditions } from './conditions.ts'
 import { type Head, type HeadChange, interceptHead, textOf } from './head.ts'
 import { addedByDefault, type InnerFields, innerFields, type OuterFields, outerFields } from './layer.ts'
-import { afterOthers, mayBeEncoded } from './replay.ts'
+import { afterOthers, isWrapped, mayBeEncoded } from './replay.ts'
 import { substituteHead } from './substitute.ts'
 
 /** A response being recorded. */
@@ -59,8 +59,10 @@ class Recorder implements Recording {
   #substitute: { readonly substitution: Substitution; readonly answer: Answer } | undefined
   #head: Head | undefined
   #inner: InnerFields | undefined
-  /** The whole body, where it is known before the head is sent. */
+  /** The whole body, where it is known before the head is sent: the writer's own until `end` returns. */
   #whole: Buffer | undefined
+  /** A layer above that wraps the response might change the bytes that it is given. */
+  readonly #isWrapped: boolean
   #isMuted = false
   #isEnding = false
   #isTooLarge = false
@@ -75,6 +77,7 @@ class Recorder implements Recording {
     this.#req = req
     this.#res = res
     this.#outer = outerFields(res)
+    this.#isWrapped = isWrapped(res)
     this.#conditions = new Conditions(run, req)
   }
 
@@ -232,25 +235,31 @@ class Recorder implements Recording {
     }
   }
 
+  // What comes alone and at once is copied when it is known that it will be stored.
   #recordLast(chunk: unknown, encoding: unknown): void {
     if (chunk === undefined || chunk === null) return
-    this.#record(chunk, encoding)
-    if (!this.#res.headersSent && this.#chunks.length === 1) this.#whole = joined(this.#chunks, this.#size)
+    const isAlone = !this.#res.headersSent && this.#chunks.length === 0
+    if (!isAlone) return this.#record(chunk, encoding)
+    const bytes = this.#accept(chunk, encoding)
+    if (bytes) this.#whole = this.#isWrapped ? joined([bytes], bytes.byteLength) : bytes
   }
 
   // Copied, since the writer may use its buffer again.
   #record(chunk: unknown, encoding: unknown): void {
-    if (this.#isOver || this.#substitute || (this.#decision && !this.#decision.store)) return
-    const bytes = copyOf(chunk, encoding)
-    if (!bytes) return
+    const bytes = this.#accept(chunk, encoding)
+    if (bytes) this.#chunks.push(typeof chunk === 'string' ? bytes : Buffer.from(bytes))
+  }
+
+  #accept(chunk: unknown, encoding: unknown): Buffer | undefined {
+    if (this.#isOver || this.#substitute || (this.#decision && !this.#decision.store)) return undefined
+    const bytes = bytesOf(chunk, encoding)
+    if (!bytes) return undefined
     this.#size += bytes.byteLength
-    if (this.#size <= this.#run.route.maxBodySize) {
-      this.#chunks.push(bytes)
-      return
-    }
+    if (this.#size <= this.#run.route.maxBodySize) return bytes
     this.#isTooLarge = true
     declineNewer(this.#flow, this.#run, this.#head?.status ?? this.#res.statusCode, 'too-large')
     this.#giveUp('too-large')
+    return undefined
   }
 
   #interceptTrailers(): void {
@@ -281,11 +290,12 @@ class Recorder implements Recording {
   }
 
   #response(head: Head, inner: InnerFields, hasBody: boolean): StoredResponse {
-    const body = hasBody ? (this.#whole ?? joined(this.#chunks, this.#size)) : Buffer.alloc(0)
+    const whole = this.#whole ?? joined(this.#chunks, this.#size)
+    const body = hasBody ? this.#keep(whole) : Buffer.alloc(0)
     return {
       status: head.status,
       statusMessage: head.statusMessage ?? '',
-      headers: storedFields(inner, body, {
+      headers: storedFields(inner, hasBody ? whole : body, {
         status: head.status,
         isOurs: this.#run.route.clientCacheControl,
         date: this.#res.sendDate ? formatDate(this.#flow.now()) : undefined,
@@ -294,6 +304,11 @@ class Recorder implements Recording {
       body,
       trailers: this.#trailers,
     }
+  }
+
+  // What is the writer's own is copied.
+  #keep(whole: Buffer): Buffer {
+    return whole !== this.#whole || this.#isWrapped ? whole : joined([whole], this.#size)
   }
 
   #giveUp(reason: string): void {
@@ -339,10 +354,11 @@ function tagOf(body: Buffer): string {
   return known
 }
 
-function copyOf(chunk: unknown, encoding: unknown): Buffer | undefined {
+function bytesOf(chunk: unknown, encoding: unknown): Buffer | undefined {
   if (typeof chunk === 'string')
     return Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
-  return chunk instanceof Uint8Array ? Buffer.from(chunk) : undefined
+  if (Buffer.isBuffer(chunk)) return chunk
+  return chunk instanceof Uint8Array ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength) : undefined
 }
 
 /** The chunks as one buffer of its own memory: slices of a pool would keep the whole pool. */

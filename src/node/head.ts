@@ -1,5 +1,5 @@
 import { type IncomingMessage, type OutgoingHttpHeader, ServerResponse } from 'node:http'
-import type { HeaderField } from '../core/entry.ts'
+import { fieldsOf, type HeaderField } from '../core/entry.ts'
 import type { Fields } from '../http/fields.ts'
 
 type HeadersArgument = Record<string, OutgoingHttpHeader> | readonly unknown[] | undefined
@@ -86,8 +86,17 @@ const keepsRepeated = (() => {
 })()
 
 function headOf(res: ServerResponse, status: number, reason: string | undefined, argument: HeadersArgument): Head {
+  const headers = argument === undefined || argument === null ? linesSet(res) : linesWith(res, argument)
+  return { status, statusMessage: reason ?? statusMessageOf(res), headers, fields: fieldsOf(headers) }
+}
+
+function linesSet(res: ServerResponse): { name: string; value: string | string[] }[] {
+  return namesSet(res).map((name) => ({ name, value: textOf(res.getHeader(name)) }))
+}
+
+function linesWith(res: ServerResponse, argument: NonNullable<HeadersArgument>): HeaderField[] {
   const lines = new Map<string, { name: string; value: string | string[] }>()
-  for (const name of namesSet(res)) lines.set(name.toLowerCase(), { name, value: textOf(res.getHeader(name)) })
+  for (const line of linesSet(res)) lines.set(line.name.toLowerCase(), line)
   const isLastOnly = lines.size > 0 && !keepsRepeated
   const given = new Set<string>()
   for (const [name, value] of pairsOf(argument)) {
@@ -96,8 +105,7 @@ function headOf(res: ServerResponse, status: number, reason: string | undefined,
     given.add(lower)
     lines.set(lower, { name, value: earlier ? [earlier.value, textOf(value)].flat() : textOf(value) })
   }
-  const fields = Object.fromEntries([...lines].map(([lower, { value }]) => [lower, value]))
-  return { status, statusMessage: reason ?? statusMessageOf(res), headers: [...lines.values()], fields }
+  return [...lines.values()]
 }
 
 // HTTP/2 has none, and says so to whoever asks.

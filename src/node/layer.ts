@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { HeaderField } from '../core/entry.ts'
+import { fieldsOf, type HeaderField } from '../core/entry.ts'
 import type { Fields } from '../http/fields.ts'
 import { namesSet, textOf } from './head.ts'
 
@@ -32,25 +32,42 @@ export function addedByDefault(res: ServerResponse, name: string): void {
 
 /** What is in `headers` because of the layers below: fields they set, changed, added to, or took away. */
 export function innerFields(res: ServerResponse, outer: OuterFields, headers: readonly HeaderField[]): InnerFields {
-  const added = defaults.get(res)
-  const own = headers
-    .filter(({ name }) => !added?.has(name.toLowerCase()))
-    .map((field) => ownPart(field, outer.get(field.name.toLowerCase())?.value))
-    .filter((field) => field !== undefined)
+  const own = ownFields(outer, defaults.get(res), headers)
+  const fields = fieldsOf(own)
+  return { headers: own, removed: removedFrom(outer, headers), fields, outerSayings: sayingsOfOuter(outer, fields) }
+}
+
+function ownFields(
+  outer: OuterFields,
+  added: ReadonlySet<string> | undefined,
+  headers: readonly HeaderField[],
+): HeaderField[] {
+  const own: HeaderField[] = []
+  for (const field of headers) {
+    const lower = field.name.toLowerCase()
+    const part = added?.has(lower) ? undefined : ownPart(field, outer.get(lower)?.value)
+    if (part) own.push(part)
+  }
+  return own
+}
+
+function removedFrom(outer: OuterFields, headers: readonly HeaderField[]): readonly string[] {
+  if (outer.size === 0) return []
   const present = new Set(headers.map(({ name }) => name.toLowerCase()))
-  const fields = Object.fromEntries(own.map(({ name, value }) => [name.toLowerCase(), value]))
+  return [...outer.keys()].filter((name) => !present.has(name))
+}
+
+function sayingsOfOuter(outer: OuterFields, fields: Fields): InnerFields['outerSayings'] {
+  if (outer.size === 0) return NOTHING
   const outerControl = fields['cache-control'] === undefined ? textFrom(outer, 'cache-control') : undefined
   const outerVary = textFrom(outer, 'vary')
   return {
-    headers: own,
-    removed: [...outer.keys()].filter((name) => !present.has(name)),
-    fields,
-    outerSayings: {
-      ...(outerControl === undefined ? {} : { outerCacheControl: outerControl }),
-      ...(outerVary === undefined ? {} : { outerVary }),
-    },
+    ...(outerControl === undefined ? {} : { outerCacheControl: outerControl }),
+    ...(outerVary === undefined ? {} : { outerVary }),
   }
 }
+
+const NOTHING = {}
 
 function textFrom(outer: OuterFields, name: string): string | undefined {
   const value = outer.get(name)?.value

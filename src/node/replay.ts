@@ -106,8 +106,8 @@ function endWithTrailers(res: ServerResponse, { response }: Entry): void {
   res.end()
 }
 
-// A layer above that wraps the response sees the bytes and might change them: it gets its own.
-function isWrapped(res: ServerResponse): boolean {
+/** Whether a layer around the response sees its bytes, and might change them: then it gets its own. */
+export function isWrapped(res: ServerResponse): boolean {
   return Object.hasOwn(res, 'end') || Object.hasOwn(res, 'write')
 }
 

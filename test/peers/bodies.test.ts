@@ -371,6 +371,36 @@ describe('a hit', () => {
   })
 })
 
+describe('bytes that are changed while they are stored', () => {
+  const BYTES = Buffer.from([0, 255, 128, 10])
+
+  it('[binary] stay as they were sent where the writer uses its buffer again', async () => {
+    const { app } = oneAnswer((_req, res) => {
+      const bytes = Buffer.from(BYTES)
+      res.type('bin').end(bytes)
+      bytes.fill(7)
+    })
+    const { url } = await start(app)
+    await ask(url)
+    expect((await ask(url)).body.equals(BYTES)).toBe(true)
+  })
+
+  it('[binary] stay as the handler gave them where a layer above changes them on their way', async () => {
+    const { cached, cache } = tagcache()
+    const app = express().disable('etag')
+    app.use((_req, res, next) => {
+      const { end } = res
+      res.end = ((bytes: Buffer) => Reflect.apply(end, res, [bytes.fill(7)])) as typeof res.end
+      next()
+    })
+    app.get('/', cached({ tags: 'page' }), (_req, res) => res.type('bin').end(Buffer.from(BYTES)))
+    const { url } = await start(app)
+    expect([...(await ask(url)).body]).toEqual([7, 7, 7, 7])
+    expect([...(await ask(url)).body]).toEqual([7, 7, 7, 7])
+    expect([...cache.getByTags(['page'])!.body]).toEqual([...BYTES])
+  })
+})
+
 describe('a body of 50 MB in chunks of 64 kB', () => {
   const CHUNK = Buffer.alloc(65_536, 'x')
   const CHUNKS = 800
