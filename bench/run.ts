@@ -1,99 +1,88 @@
-import { type ChildProcess, execFileSync, fork } from 'node:child_process'
-import { once } from 'node:events'
-import { availableParallelism, cpus } from 'node:os'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { generator, load } from './load.ts'
+import { type RedisServer, startRedis } from '../test/support/redis.ts'
+import { installPeers } from './install.ts'
+import { generator } from './measure/load.ts'
+import { describeMachine, describePinning, stepAside } from './measure/machine.ts'
+import { type Options, optionsFrom, USAGE, wants } from './options.ts'
+import { type Results, writeResults } from './report/files.ts'
+import { tableOf, targetTable } from './report/table.ts'
+import { answerScenarios } from './scenarios/answers.ts'
+import { invalidation } from './scenarios/invalidation.ts'
+import { memory } from './scenarios/memory.ts'
+import type { Context, Outcome, Scenario } from './scenarios/scenario.ts'
+import { stampede } from './scenarios/stampede.ts'
+import { judge, targets, type Verdict } from './targets.ts'
 
-const isQuick = process.argv.includes('--quick')
-const ROUNDS = isQuick ? 3 : 7
-const SECONDS = isQuick ? 1 : 2
-const path = (file: string) => fileURLToPath(new URL(file, import.meta.url))
+// What hits, misses and purges cost, here and elsewhere: npm run bench -- --help
 
-interface Subject {
-  readonly name: string
-  readonly process: ChildProcess
-  readonly url: string
-  readonly rates: number[]
-}
+const scenarios: readonly Scenario[] = [...answerScenarios, stampede, invalidation, memory]
 
-async function start(name: string): Promise<Subject> {
-  const child = fork(path('./server.ts'), [name], { execArgv: ['--import', 'tsx'] })
-  const [address] = (await once(child, 'message')) as [{ port: number }]
-  return { name, process: child, url: `http://127.0.0.1:${address.port}/`, rates: [] }
-}
-
-async function names(): Promise<string[]> {
-  const child = fork(path('./server.ts'), [], { execArgv: ['--import', 'tsx'] })
-  const [list] = (await once(child, 'message')) as [string[]]
-  child.disconnect()
-  return list
-}
-
-/** A cached answer has to be the handler's own, and not made twice; otherwise its speed means nothing. */
-async function check({ name, url }: Subject): Promise<void> {
-  const answers = await Promise.all([0, 1].map(async () => (await fetch(url)).text()))
-  const last = await fetch(url)
-  const isHit = last.headers.get('cache-status')?.startsWith('tagcache; hit') ?? false
-  if (answers[0] !== answers[1] || (await last.text()) !== answers[0])
-    throw new Error(`${name} answers differently each time`)
-  if (isHit !== name.includes('hit')) throw new Error(`${name}: Cache-Status is ${last.headers.get('cache-status')}`)
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
-}
-
-// Rates of one round are compared with each other alone: what else the machine does changes from round to round.
-function ratios(subject: Subject, measure: Subject): number[] {
-  return subject.rates.map((rate, round) => rate / (measure.rates[round] ?? Number.NaN))
-}
-
-function row(cells: readonly string[]): string {
-  return cells.map((cell, at) => (at === 0 ? cell.padEnd(24) : cell.padStart(16))).join('')
-}
-
-const subjects = await Promise.all((await names()).map(start))
-try {
-  for (const subject of subjects) await check(subject)
-  for (const { url } of subjects) await load(url, 1)
-  for (let round = 0; round < ROUNDS; round++) {
-    process.stderr.write(`round ${round + 1} of ${ROUNDS}\n`)
-    for (const subject of subjects) subject.rates.push((await load(subject.url, SECONDS)).requestsPerSecond)
+async function main(options: Options): Promise<void> {
+  installPeers(dirname(fileURLToPath(import.meta.url)))
+  stepAside()
+  const machine = `${describeMachine()}, ${generator}`
+  console.log(`${machine}; ${describePinning()}\n`)
+  const outcomes = await runAll(options)
+  const results: Results = {
+    date: new Date().toISOString(),
+    machine,
+    isQuick: options.isQuick,
+    scenarios: outcomes,
+    verdicts: outcomes.flatMap((outcome) => verdictsOf(outcome, options)),
   }
-} finally {
-  for (const subject of subjects) subject.process.disconnect()
+  if (results.verdicts.length > 0) console.log(`${targetTable(results.verdicts)}\n`)
+  console.log(`${writeResults(options.out, results).join(', ')}`)
 }
 
-console.log(
-  `${cpus()[0]?.model ?? 'CPU'} × ${availableParallelism()}, Node ${process.version}, ${generator}, ${ROUNDS} rounds of ${SECONDS} s\n`,
-)
-console.log(row(['1 KB', 'requests/s', 'of static', 'range']))
-for (const subject of subjects) {
-  const framework = subject.name.split(' ', 1)[0]
-  const measured = ratios(subject, subjects.find(({ name }) => name === `${framework} static`)!)
-  const range = `${Math.min(...measured).toFixed(2)} to ${Math.max(...measured).toFixed(2)}`
-  console.log(row([subject.name, median(subject.rates).toFixed(0), median(measured).toFixed(2), range]))
+/** How the targets of a scenario stand; those that were left out by a pattern do not count. */
+function verdictsOf({ name, rows }: { name: string } & Outcome, { only }: Options): Verdict[] {
+  const verdicts = targets.filter(({ scenario }) => scenario === name).map((target) => judge(target, rows))
+  return verdicts.filter(({ state }) => only.length === 0 || state !== 'not measured')
 }
 
-console.log(
-  `\n${row(['entries of one tag', 'bytes/entry', 'charged', 'content', 'purge ms', 'longest block', 'all free ms'])}`,
-)
-for (const count of isQuick ? [10_000] : [10_000, 100_000]) {
-  const output = execFileSync(
-    process.execPath,
-    ['--expose-gc', '--import', 'tsx', path('./memory.ts'), String(count)],
-    { encoding: 'utf8' },
-  )
-  const { taken, charged, content, purge, block, freed } = JSON.parse(output) as Record<string, number>
-  console.log(
-    row([
-      String(count),
-      String(taken),
-      String(charged),
-      String(content),
-      purge!.toFixed(2),
-      block!.toFixed(1),
-      freed!.toFixed(0),
-    ]),
-  )
+async function runAll(options: Options): Promise<({ name: string } & Outcome)[]> {
+  const outcomes: ({ name: string } & Outcome)[] = []
+  let redis: Promise<RedisServer> | undefined
+  const redisPort = async () => (await (redis ??= startRedis())).port
+  try {
+    for (const scenario of scenarios) {
+      const outcome = await outcomeOf(scenario, contextFor(scenario, options, redisPort))
+      if (outcome.rows.length + outcome.absent.length === 0) continue
+      outcomes.push({ name: scenario.name, ...outcome })
+      console.log(`${tableOf(scenario, outcome)}\n`)
+    }
+  } finally {
+    await (await redis?.catch(() => undefined))?.stop()
+  }
+  return outcomes
 }
+
+/** What a scenario has shown. One that breaks does not take the others with it. */
+async function outcomeOf(scenario: Scenario, context: Context): Promise<Outcome> {
+  try {
+    return await scenario.run(context)
+  } catch (error) {
+    const reason = String((error as Error).message)
+    return { rows: [], absent: [{ subject: scenario.name, kind: 'failed', reason }] }
+  } finally {
+    context.tell('')
+  }
+}
+
+function contextFor({ name }: Scenario, options: Options, redisPort: () => Promise<number>): Context {
+  return {
+    isQuick: options.isQuick,
+    wants: (subject, baseline) => wants(options, { scenario: name, subject, baseline }),
+    redisPort,
+    tell: (doing) => tell(doing && `${name}: ${doing}`),
+  }
+}
+
+function tell(doing: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${doing}`)
+}
+
+const options = optionsFrom(process.argv.slice(2))
+if (options) await main(options)
+else console.log(USAGE)

@@ -1,0 +1,60 @@
+import { PerformanceObserver } from 'node:perf_hooks'
+import { createCache, memory } from '../../dist/index.js'
+
+// Fills a cache, invalidates a tag that all entries carry, and says what that took; run with --expose-gc.
+
+const count = Number(process.argv[2] ?? 100_000)
+const headers = { 'Content-Type': 'application/json', ETag: 'W/"c8-1234567890"', Date: 'Thu, 01 Jan 2026 00:00:00 GMT' }
+
+function alive(): number {
+  globalThis.gc?.()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
+/** The longest time in which nothing else could run, until something is true. */
+async function longestBlock(from: number, until: () => boolean): Promise<number> {
+  let longest = 0
+  let last = from
+  while (!until()) {
+    await new Promise((resolve) => setImmediate(resolve))
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+  }
+  return longest
+}
+
+/** An empty cache has the code warm. */
+async function rehearse(): Promise<void> {
+  const cache = createCache({ backend: memory() })
+  for (let id = 0; id < 1000; id += 1)
+    cache.set('GET /items/:id', { params: { id } }, ['items'], { body: 'x', headers })
+  cache.invalidateTags('items')
+  await longestBlock(performance.now(), () => cache.stats().entries === 0)
+}
+
+/** The longest collection of garbage from now on. */
+function longestCollection(): () => number {
+  let longest = 0
+  const observer = new PerformanceObserver((list) => {
+    for (const { duration } of list.getEntries()) longest = Math.max(longest, duration)
+  })
+  observer.observe({ entryTypes: ['gc'] })
+  return () => longest
+}
+
+await rehearse()
+const cache = createCache({ backend: memory({ maxSize: '8gb' }) })
+const before = alive()
+for (let id = 0; id < count; id += 1)
+  cache.set('GET /items/:id', { params: { id } }, ['items', `item:${id}`], { body: new Uint8Array(200), headers })
+const taken = (alive() - before) / count
+const collection = longestCollection()
+const start = performance.now()
+cache.invalidateTags('items')
+const purge = performance.now() - start
+const block = await longestBlock(start, () => cache.stats().entries === 0)
+const free = performance.now() - start
+await new Promise((resolve) => setTimeout(resolve, 20))
+console.log(JSON.stringify({ count, purge, block, collection: collection(), free, taken }))
