@@ -72,8 +72,8 @@ export function admit(visit: Visit, namespace: string | undefined, warn: Warn): 
     if (principal === null) return refuse('bypass', typeof visit.route.scope === 'function' ? 'scope' : 'credentials')
     const custom = customKey(visit)
     if (custom === null) return refuse('bypass', 'key')
-    const parts = { ...(namespace === undefined ? {} : { namespace }), ...partsOf(visit, principal, custom) }
-    return { admitted: true, parts }
+    const parts = partsOf(visit, principal, custom)
+    return { admitted: true, parts: namespace === undefined ? parts : { namespace, ...parts } }
   } catch (error) {
     warn('TAGCACHE_OPTION_FAILED', routeName(visit), error)
     return refuse('bypass', 'option-failed')
@@ -204,9 +204,11 @@ const HOST_INPUTS = [
 /** Request fields by which he can say another path or method. */
 const PATH_INPUTS = ['x-forwarded-prefix', 'x-http-method-override', 'x-original-url', 'x-rewrite-url']
 
+const ALL_INPUTS = [...HOST_INPUTS, ...PATH_INPUTS]
+
 // Handlers and frameworks read those, whoever sent them: so they are in the key wherever they are present.
 function varyPart(route: ResolvedRoute, headers: Fields): KeyParts['vary'] {
-  const inputs = route.host === true ? [...HOST_INPUTS, ...PATH_INPUTS] : PATH_INPUTS
+  const inputs = route.host === true ? ALL_INPUTS : PATH_INPUTS
   const present = inputs.filter((name) => headers[name] !== undefined)
   const values = varyValues(mergeNames(route.vary, present), headers, route.normaliseVary)
   const forwarded = route.host === true ? forwardedHost(headers) : ''

@@ -8,7 +8,8 @@ import type { Finding } from '../flow/run.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { captureKoa, refuseKoa, replayKoa } from '../node/koa.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, UNDELIVERED } from '../node/purge.ts'
-import { announce, enter, find, ignore, type Passage, refreshIn, type Standing } from '../node/serve.ts'
+import { replay } from '../node/replay.ts'
+import { announce, enter, find, ignore, layerOf, type Passage, refreshIn, type Standing } from '../node/serve.ts'
 import { hostPart, mountedPath, queryOf } from '../node/target.ts'
 import type { CacheOptions } from '../options/cache.ts'
 import type { RouteOptions } from '../options/route.ts'
@@ -37,6 +38,8 @@ export type KoaArgs<Path extends string = string> = [ctx: KoaContext<Path>]
 
 /** A middleware for `app.use`, `router.use` and router methods. */
 export type KoaHandler = (ctx: ParameterizedContext<DefaultState, object>, next: Next) => Promise<void>
+
+type Handled = ParameterizedContext<DefaultState, object>
 
 type Handle = Pick<ParameterizedContext<DefaultState, object>, 'res'>
 
@@ -101,8 +104,21 @@ function cachedHandler(flow: Flow, options: RouteOptions<never>): KoaHandler {
     const standing = enter(passage)
     if (!standing) return next()
     const found = find(passage, standing)
-    await act(passage, isPromise(found) ? await found : found, standing, ctx, next)
+    const finding = isPromise(found) ? await found : found
+    if (finding.kind === 'hit' && isOutermost(flow, ctx, cached)) return writePastKoa(passage, finding, ctx)
+    await act(passage, finding, standing, ctx, next)
   }
+}
+
+// Nobody above sees what is set on the context.
+function isOutermost(flow: Flow, { app, res }: Handled, self: KoaHandler): boolean {
+  return app.middleware.lastIndexOf(self) === 0 && !layerOf(flow, res) && !res.headersSent
+}
+
+function writePastKoa(passage: Passage, { entry, refresh, ...told }: Finding & { kind: 'hit' }, ctx: Handled): void {
+  refreshIn(passage, refresh)
+  ctx.respond = false
+  replay(ctx.req, ctx.res, entry, told)
 }
 
 async function act(

@@ -202,12 +202,34 @@ export function chooseFromQuery(parts: readonly string[], isChosen: (name: strin
 
 /** What `route` and its parameters spell as a path; where it is not the request's path, the path belongs into the key. */
 export function spellPath(pattern: string, params: KeyParts['params']): string {
-  const values = new Map(params)
-  return pattern.replace(/[:*]([A-Za-z_$][\w$]*)/g, (match, name: string) => {
-    const value = values.get(name)
-    if (value === undefined) return match
-    return typeof value === 'string' ? escapeText(value) : value.map(escapeText).join('/')
-  })
+  let path = ''
+  for (const piece of piecesOf(pattern)) {
+    const value = piece.name === undefined ? undefined : params.find(([name]) => name === piece.name)?.[1]
+    if (value === undefined) path += piece.text
+    else path += typeof value === 'string' ? escapeText(value) : value.map(escapeText).join('/')
+  }
+  return path
+}
+
+interface Piece {
+  readonly text: string
+  /** The parameter that it stands for. */
+  readonly name?: string
+}
+
+const pieces = new Map<string, readonly Piece[]>()
+// Patterns are what an application mounts; should it go on for ever with that, they are read anew.
+const MOST_PATTERNS = 1000
+
+function piecesOf(pattern: string): readonly Piece[] {
+  const known = pieces.get(pattern)
+  if (known) return known
+  if (pieces.size >= MOST_PATTERNS) pieces.clear()
+  const read = pattern
+    .split(/([:*][A-Za-z_$][\w$]*)/)
+    .map((text, at) => (at % 2 === 1 ? { text, name: text.slice(1) } : { text }))
+  pieces.set(pattern, read)
+  return read
 }
 
 function compare(a: string, b: string): number {
@@ -230,6 +252,7 @@ function escapeText(text: string): string {
 }
 
 function escapeRoute(route: string): string {
+  if (/^[\w\-.~ /:*]*$/.test(route)) return route
   return route.replace(
     /[%?#|\u0000-\u001f\u007f]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g,
     escapeText,

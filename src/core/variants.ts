@@ -111,9 +111,9 @@ export class Variants {
     const reduced = query.length < parts.query.length ? { ...parts, query } : parts
     const primary = encodeKey(reduced)
     const memory = learned ?? this.#memories.get(primary)
-    const declared = parts.vary.map(([name]) => name)
-    const common = { primary, variance: reduced === parts ? undefined : variance }
-    if (!memory) return { ...common, key: primary, names: declared, assumed: NONE }
+    const declared = parts.vary.length === 0 ? NO_NAMES : parts.vary.map(([name]) => name)
+    const applied = reduced === parts ? undefined : variance
+    if (!memory) return { primary, key: primary, variance: applied, names: declared, assumed: NONE }
     const values = varyValues(
       memory.names.filter((name) => !declared.includes(name)),
       headers,
@@ -126,8 +126,9 @@ export class Variants {
     const settled = values.map(([name, value], at) => [name, choices[at]?.text ?? value] as const)
     const vary = [...parts.vary, ...settled].sort(([a], [b]) => (a < b ? -1 : 1))
     return {
-      ...common,
+      primary,
       key: encodeKey({ ...reduced, vary }),
+      variance: applied,
       names: mergeNames(declared, memory.names),
       assumed: choices.flatMap((choice, at) => assumptionOf(choice, values[at]?.[1])),
     }
@@ -183,6 +184,7 @@ function counts(name: string, variance: SearchVariance): boolean {
 }
 
 const NONE: readonly Assumption[] = []
+const NO_NAMES: readonly string[] = []
 const ANSWERED = { 'accept-encoding': 'content-encoding', 'accept-language': 'content-language' } as const
 // A list longer than any browser's says nothing that is worth a thought on each hit.
 const LONGEST_CHOICE = 200
