@@ -8,6 +8,7 @@ import { type Controls, controlsOf } from '../node/controls.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
 import type { Dispatch } from '../node/refresh.ts'
 import { serve } from '../node/serve.ts'
+import { settleShape } from '../node/shape.ts'
 import { hostPart, pathOf, queryOf } from '../node/target.ts'
 import type { CacheOptions } from '../options/cache.ts'
 import type { RouteOptions } from '../options/route.ts'
@@ -93,6 +94,7 @@ export function tagcache<T extends string>(
 function cachedHandler(flow: Flow, options: RouteOptions<never>): RequestHandler {
   const route = flow.route(options)
   return function cached(req, res, next) {
+    settleShape(req, res)
     const call = callerOf(req, res)
     serve({ flow, options, route, req, res, call, target: () => targetOf(req, cached), application: outermost }, next)
   }
@@ -112,6 +114,7 @@ function purgingHandler(
 ): RequestHandler {
   const purge = preparePurge(flow, tags, options)
   return function invalidates(req, res, next) {
+    settleShape(req, res)
     purge({ req, res, call: callerOf(req, res), target: () => targetOf(req, invalidates) })
     next()
   }
