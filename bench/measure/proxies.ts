@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -31,7 +31,8 @@ interface Setup {
 type CommandLine = (setup: Setup) => Promise<string[]>
 
 async function startProxy(program: string, startOrigin: StartOrigin, commandLine: CommandLine): Promise<Server> {
-  const file = onPath(program) ?? ['/usr/sbin', '/usr/local/sbin'].map((at) => join(at, program)).find(isThere)
+  const file =
+    onPath(program) ?? ['/usr/sbin', '/usr/local/sbin'].map((at) => join(at, program)).find((path) => existsSync(path))
   if (!file) throw new Unavailable(`${program} is not installed`)
   const origin = await startOrigin()
   const home = mkdtempSync(join(tmpdir(), 'tagcache-bench-'))
@@ -68,14 +69,6 @@ http {
 async function varnish({ file, home, port, origin }: Setup): Promise<string[]> {
   const place = ['-n', join(home, 'varnish'), '-a', `127.0.0.1:${port}`, '-b', `127.0.0.1:${origin}`]
   return [file, '-F', ...place, '-j', 'none', '-s', 'malloc,256m', '-p', 'thread_pools=1']
-}
-
-function isThere(file: string): boolean {
-  try {
-    return readFileSync(file).length > 0
-  } catch {
-    return false
-  }
 }
 
 function spawnQuietly([file, ...args]: [string, ...string[]]): ChildProcess {

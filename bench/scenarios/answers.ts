@@ -1,19 +1,10 @@
 import { against, type Contender, type Group, rateScenario } from './rates.ts'
-import type { Scenario } from './scenario.ts'
+import { PEERS, type Scenario } from './scenario.ts'
 
 // Hits, misses and answers that pass, in requests per second
 
 const KB = 1024
 const POSITIONS = ['tagcache front', 'tagcache route', 'tagcache app.use']
-const PEERS = [
-  'apicache',
-  'apicache-plus',
-  'route-cache',
-  'outputcache',
-  'cache-manager',
-  'bentocache',
-  'async-cache-dedupe',
-]
 const PROXIES = ['nginx', 'Varnish']
 
 const express5 = POSITIONS.map((position) => `Express 5 ${position}`)

@@ -1,21 +1,11 @@
 import { ask, askForAll } from '../measure/ask.ts'
 import type { Server } from '../measure/server.ts'
 import { muster } from './fleet.ts'
-import { type Context, column, type Outcome, type Row, type Scenario } from './scenario.ts'
+import { type Context, column, type Outcome, PEERS, type Row, type Scenario } from './scenario.ts'
 
 const BODY = 200
 
-const SUBJECTS = [
-  'Express 5 tagcache route',
-  'apicache',
-  'apicache-plus',
-  'route-cache',
-  'outputcache',
-  'cache-manager',
-  'bentocache',
-  'async-cache-dedupe',
-  'koa-cash',
-]
+const SUBJECTS = ['Express 5 tagcache route', ...PEERS, 'koa-cash']
 
 /** What entries take, beyond what they are. */
 export const memory: Scenario = {

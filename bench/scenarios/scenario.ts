@@ -56,3 +56,14 @@ export function numberOf(value: number | undefined, digits: number): string {
     ? '–'
     : value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits })
 }
+
+/** The other caches for Express, by the names of their subjects. */
+export const PEERS = [
+  'apicache',
+  'apicache-plus',
+  'route-cache',
+  'outputcache',
+  'cache-manager',
+  'bentocache',
+  'async-cache-dedupe',
+]

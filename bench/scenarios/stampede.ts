@@ -3,7 +3,7 @@ import { type Answer, ask } from '../measure/ask.ts'
 import type { Server } from '../measure/server.ts'
 import { percentile, spreadOf } from '../measure/statistics.ts'
 import { muster } from './fleet.ts'
-import { type Context, column, type Outcome, type Row, type Scenario } from './scenario.ts'
+import { type Context, column, type Outcome, PEERS, type Row, type Scenario } from './scenario.ts'
 
 const CROWD = 200
 const DELAY = 100
@@ -14,13 +14,7 @@ const SUBJECTS = [
   'Koa 3 tagcache app.use',
   'node tagcache',
   'Express 5 no cache',
-  'apicache',
-  'apicache-plus',
-  'route-cache',
-  'outputcache',
-  'cache-manager',
-  'bentocache',
-  'async-cache-dedupe',
+  ...PEERS,
   'koa-cash',
 ]
 

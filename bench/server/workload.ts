@@ -1,3 +1,5 @@
+import { randomOf } from '../sizing/random.ts'
+
 /** What handlers answer in a scenario. */
 export interface Workload {
   /** About how many bytes of JSON. */
@@ -62,15 +64,4 @@ function productsOf(size: number): object[] {
     left -= JSON.stringify(product).length + 1
   }
   return products
-}
-
-/** Numbers from 0 to below 1, by mulberry32. */
-function randomOf(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
-  }
 }

@@ -6,9 +6,8 @@ import type { Flow } from '../flow/flow.ts'
 import { abandon } from '../flow/land.ts'
 import type { Finding } from '../flow/run.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
-import { captureKoa, refuseKoa, replayKoa } from '../node/koa.ts'
+import { captureKoa, refuseKoa, replayKoa, replayPastKoa } from '../node/koa.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, UNDELIVERED } from '../node/purge.ts'
-import { replay } from '../node/replay.ts'
 import { announce, enter, find, ignore, layerOf, type Passage, refreshIn, type Standing } from '../node/serve.ts'
 import { hostPart, mountedPath, queryOf } from '../node/target.ts'
 import type { CacheOptions } from '../options/cache.ts'
@@ -29,19 +28,19 @@ export type KoaParams<Path extends string = string> = string extends Path
   : { [Name in ParamNames<Path>]: string }
 
 /** A Koa context with route parameters. */
-export type KoaContext<Path extends string = string> = ParameterizedContext<DefaultState, object> & {
+export type KoaContext<Path extends string = string> = Handled & {
   readonly params: KoaParams<Path>
 }
 
 /** What the functions among a route's options are called with. */
 export type KoaArgs<Path extends string = string> = [ctx: KoaContext<Path>]
 
-/** A middleware for `app.use`, `router.use` and router methods. */
-export type KoaHandler = (ctx: ParameterizedContext<DefaultState, object>, next: Next) => Promise<void>
-
 type Handled = ParameterizedContext<DefaultState, object>
 
-type Handle = Pick<ParameterizedContext<DefaultState, object>, 'res'>
+/** A middleware for `app.use`, `router.use` and router methods. */
+export type KoaHandler = (ctx: Handled, next: Next) => Promise<void>
+
+type Handle = Pick<Handled, 'res'>
 
 /** A cache for a Koa application. */
 export interface KoaCache<T extends string = string, Sync extends boolean = boolean> extends Controls<Handle, T> {
@@ -104,34 +103,28 @@ function cachedHandler(flow: Flow, options: RouteOptions<never>): KoaHandler {
     const standing = enter(passage)
     if (!standing) return next()
     const found = find(passage, standing)
-    const finding = isPromise(found) ? await found : found
-    if (finding.kind === 'hit' && isOutermost(flow, ctx, cached)) return writePastKoa(passage, finding, ctx)
-    await act(passage, finding, standing, ctx, next)
+    await act(passage, isPromise(found) ? await found : found, standing, ctx, next, cached)
   }
 }
 
 // Nobody above sees what is set on the context.
 function isOutermost(flow: Flow, { app, res }: Handled, self: KoaHandler): boolean {
-  return app.middleware.lastIndexOf(self) === 0 && !layerOf(flow, res) && !res.headersSent
-}
-
-function writePastKoa(passage: Passage, { entry, refresh, ...told }: Finding & { kind: 'hit' }, ctx: Handled): void {
-  refreshIn(passage, refresh)
-  ctx.respond = false
-  replay(ctx.req, ctx.res, entry, told)
+  return app.middleware.lastIndexOf(self) === 0 && !layerOf(flow, res)
 }
 
 async function act(
   passage: Passage,
   finding: Finding,
   standing: Standing,
-  ctx: ParameterizedContext<DefaultState, object>,
+  ctx: Handled,
   next: Next,
+  self: KoaHandler,
 ): Promise<unknown> {
   const { flow, res } = passage
   if (finding.kind === 'hit') {
     refreshIn(passage, finding.refresh)
-    if (!res.headersSent) return replayKoa(ctx, finding.entry, finding)
+    const answer = isOutermost(flow, ctx, self) ? replayPastKoa : replayKoa
+    if (!res.headersSent) return answer(ctx, finding.entry, finding)
     return res.writableEnded ? undefined : next()
   }
   if (finding.kind === 'run') {
@@ -139,7 +132,7 @@ async function act(
   }
   if (finding.kind === 'complete') {
     refreshIn(passage, finding.refresh)
-    return act(passage, await finding.result, standing, ctx, next)
+    return act(passage, await finding.result, standing, ctx, next, self)
   }
   if (finding.kind === 'refuse') {
     flow.record(finding.trace)
@@ -168,7 +161,7 @@ function purgingHandler(
   }
 }
 
-type RoutedContext = ParameterizedContext<DefaultState, object> & {
+type RoutedContext = Handled & {
   readonly _matchedRoute?: string | RegExp
   readonly matched?: readonly {
     readonly path: unknown

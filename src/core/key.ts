@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { TagcacheError } from '../errors.ts'
 
 /** What a request key is made of. Keys are injective: equal keys mean equal parts. */
@@ -217,14 +218,12 @@ interface Piece {
   readonly name?: string
 }
 
-const pieces = new Map<string, readonly Piece[]>()
-// Patterns are what an application mounts; should it go on for ever with that, they are read anew.
-const MOST_PATTERNS = 1000
+// Patterns are what an application mounts: those are read once.
+const pieces = new LRUCache<string, readonly Piece[]>({ max: 1000 })
 
 function piecesOf(pattern: string): readonly Piece[] {
   const known = pieces.get(pattern)
   if (known) return known
-  if (pieces.size >= MOST_PATTERNS) pieces.clear()
   const read = pattern
     .split(/([:*][A-Za-z_$][\w$]*)/)
     .map((text, at) => (at % 2 === 1 ? { text, name: text.slice(1) } : { text }))

@@ -290,25 +290,24 @@ class Recorder implements Recording {
   }
 
   #response(head: Head, inner: InnerFields, hasBody: boolean): StoredResponse {
-    const whole = this.#whole ?? joined(this.#chunks, this.#size)
-    const body = hasBody ? this.#keep(whole) : Buffer.alloc(0)
+    const body = hasBody ? (this.#whole ?? joined(this.#chunks, this.#size)) : Buffer.alloc(0)
     return {
       status: head.status,
       statusMessage: head.statusMessage ?? '',
-      headers: storedFields(inner, hasBody ? whole : body, {
+      headers: storedFields(inner, body, {
         status: head.status,
         isOurs: this.#run.route.clientCacheControl,
         date: this.#res.sendDate ? formatDate(this.#flow.now()) : undefined,
       }),
       removed: inner.removed,
-      body,
+      body: this.#keep(body),
       trailers: this.#trailers,
     }
   }
 
-  // What is the writer's own is copied.
-  #keep(whole: Buffer): Buffer {
-    return whole !== this.#whole || this.#isWrapped ? whole : joined([whole], this.#size)
+  // What is still the writer's own is copied.
+  #keep(body: Buffer): Buffer {
+    return body === this.#whole && !this.#isWrapped ? joined([body], this.#size) : body
   }
 
   #giveUp(reason: string): void {

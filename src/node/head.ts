@@ -90,7 +90,8 @@ function headOf(res: ServerResponse, status: number, reason: string | undefined,
   return { status, statusMessage: reason ?? statusMessageOf(res), headers, fields: fieldsOf(headers) }
 }
 
-function linesSet(res: ServerResponse): { name: string; value: string | string[] }[] {
+/** The fields set so far, names as written. */
+export function linesSet(res: ServerResponse): { name: string; value: string | string[] }[] {
   return namesSet(res).map((name) => ({ name, value: textOf(res.getHeader(name)) }))
 }
 

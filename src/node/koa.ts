@@ -47,8 +47,7 @@ export function replayKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): void 
   const mayHaveOther = isPlain && ctx.req.headers['if-range'] !== undefined && acceptsCoding(ctx.req)
   const answer = answerTo(ctx.req, response, told.now, !mayBeEncoded(ctx.req, ctx.res) && !mayHaveOther)
   if (response.trailers.length > 0 || STATUS_CODES[answer.status] === undefined) {
-    ctx.respond = false
-    return replay(ctx.req, ctx.res, entry, told)
+    return replayPastKoa(ctx, entry, told)
   }
   ctx.status = answer.status
   if (answer.status === response.status && response.statusMessage !== '') ctx.message = response.statusMessage
@@ -59,6 +58,12 @@ export function replayKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): void 
   const hasType = !answer.isBodiless && fieldValue(response.headers, 'content-type') !== undefined
   if (!hasType) ctx.res.removeHeader('Content-Type')
   setStoredFields(ctx.res, entry, answer, told)
+}
+
+/** Answers with a stored response at node:http, so that the layers above see nothing of it on the context. */
+export function replayPastKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): void {
+  ctx.respond = false
+  replay(ctx.req, ctx.res, entry, told)
 }
 
 /** Tells the client that nothing is stored, and that it wanted nothing else (RFC 9111, 5.2.1.7). */

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { fieldsOf, type HeaderField } from '../core/entry.ts'
 import type { Fields } from '../http/fields.ts'
-import { namesSet, textOf } from './head.ts'
+import { linesSet } from './head.ts'
 
 /** The header fields that outer layers had set when the cache was entered, by lower-case name. */
 export type OuterFields = ReadonlyMap<string, HeaderField>
@@ -18,13 +18,15 @@ export interface InnerFields {
 
 /** Takes down what outer layers have set so far. */
 export function outerFields(res: ServerResponse): OuterFields {
-  return new Map(namesSet(res).map((name) => [name.toLowerCase(), { name, value: textOf(res.getHeader(name)) }]))
+  return new Map(linesSet(res).map((line) => [line.name.toLowerCase(), line]))
 }
 
 const defaults = new WeakMap<ServerResponse, Set<string>>()
 
 /** Notes that a cache has added the field by itself, so that the next one does not take it for the handler's word. */
 export function addedByDefault(res: ServerResponse, name: string): void {
+  // Whoever wants to know of it has put itself around the head.
+  if (!Object.hasOwn(res, 'writeHead')) return
   const known = defaults.get(res)
   if (known) known.add(name.toLowerCase())
   else defaults.set(res, new Set([name.toLowerCase()]))
@@ -58,7 +60,6 @@ function removedFrom(outer: OuterFields, headers: readonly HeaderField[]): reado
 }
 
 function sayingsOfOuter(outer: OuterFields, fields: Fields): InnerFields['outerSayings'] {
-  if (outer.size === 0) return NOTHING
   const outerControl = fields['cache-control'] === undefined ? textFrom(outer, 'cache-control') : undefined
   const outerVary = textFrom(outer, 'vary')
   return {
@@ -66,8 +67,6 @@ function sayingsOfOuter(outer: OuterFields, fields: Fields): InnerFields['outerS
     ...(outerVary === undefined ? {} : { outerVary }),
   }
 }
-
-const NOTHING = {}
 
 function textFrom(outer: OuterFields, name: string): string | undefined {
   const value = outer.get(name)?.value

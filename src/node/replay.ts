@@ -70,8 +70,7 @@ export function refuse(res: ServerResponse, cacheStatus: string): void {
 
 function setField(res: ServerResponse, { name, value, append, isDefault }: HeaderField): void {
   if (isDefault && res.hasHeader(name)) return
-  // Whoever wants to know of it has put itself around the head.
-  if (isDefault && Object.hasOwn(res, 'writeHead')) addedByDefault(res, name)
+  if (isDefault) addedByDefault(res, name)
   if (append && res.hasHeader(name)) appendTo(res, name, value)
   else res.setHeader(name, value as string | string[])
 }
