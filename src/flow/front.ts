@@ -44,9 +44,16 @@ export class FrontMemory {
   readonly #memory = new LRUCache<string, Known | Distrusted>(BOUNDS)
   readonly #sightings = new WeakMap<object, Sighting>()
   readonly #time: Pick<Time, 'now'>
+  #places = 0
 
   constructor(time: Pick<Time, 'now'>) {
     this.#time = time
+  }
+
+  /** A name for one more application that is stood in front of: one URL leads to different places in two of them. */
+  addPlace(): string {
+    this.#places += 1
+    return String(this.#places)
   }
 
   /** What is known of requests that look like this. */
@@ -65,11 +72,6 @@ export class FrontMemory {
     return this.#sightings.get(req)
   }
 
-  /** Leaves requests that look like this to the application. */
-  distrust({ text }: Sighting): void {
-    this.#memory.set(text, { distrustedUntil: this.#time.now() + DISTRUST })
-  }
-
   /** Takes down where a request went: for those that look the same, as long as they all go there. */
   learn(sighting: Sighting, seen: Seen, mayAdd: boolean): void {
     const { parts, route, visit } = seen
@@ -79,7 +81,7 @@ export class FrontMemory {
     if (!known && !route.front) return
     const form = encodeKey({ ...parts, vary: NOTHING })
     const isOther = known !== undefined && (known.form !== form || (route.front && known.route.scope !== route.scope))
-    if (isOther || !isAsSent(sighting, seen)) return this.distrust(sighting)
+    if (isOther || !isAsSent(sighting, seen)) return this.#distrust(sighting)
     if (!route.front || !mayAdd || known?.route === route) return
     this.#memory.set(sighting.text, {
       parts: { ...parts, vary: NOTHING },
@@ -89,6 +91,10 @@ export class FrontMemory {
       isBare: parts.vary.length === 0,
       place: undefined,
     })
+  }
+
+  #distrust({ text }: Sighting): void {
+    this.#memory.set(text, { distrustedUntil: this.#time.now() + DISTRUST })
   }
 }
 

@@ -70,8 +70,7 @@ function plainHit(
 ): PlainHit | undefined {
   const now = flow.now()
   const entry = found && usable(found, place, { method, headers, route }, now)
-  // A part answers for what lies within it, which is for the layer inside to say.
-  if (!entry || entry.response.status === 206) return undefined
+  if (!entry) return undefined
   const left = freshFor(entry, now)
   if (left <= 0 || mayBeDue(route, entry, left)) return undefined
   const tagging = taggingOf(flow, route, entry.tags)

@@ -21,8 +21,9 @@ export type Listener = (req: IncomingMessage, res: ServerResponse) => unknown
 export function inFront<L extends Listener>(flow: Flow, listener: L): L | Listener {
   if (standing(flow).has(listener)) return listener
   const memory = flow.openFront()
+  const place = memory.addPlace()
   const front: Listener = function front(this: unknown, req, res) {
-    const answered = answer(flow, memory, req, res)
+    const answered = answer(flow, memory, place, req, res)
     if (answered === true) return undefined
     if (answered === false) return Reflect.apply(listener, this, [req, res])
     return answered.then((isAnswered) => (isAnswered ? undefined : Reflect.apply(listener, this, [req, res])))
@@ -41,9 +42,15 @@ export function standing(flow: Flow): WeakSet<object> {
 }
 
 // Whether the request is answered. Nothing that goes wrong here is the request's affair.
-function answer(flow: Flow, memory: FrontMemory, req: IncomingMessage, res: ServerResponse): MaybePromise<boolean> {
+function answer(
+  flow: Flow,
+  memory: FrontMemory,
+  place: string,
+  req: IncomingMessage,
+  res: ServerResponse,
+): MaybePromise<boolean> {
   try {
-    const text = looksOf(req)
+    const text = looksOf(req, place)
     if (text === undefined) return false
     const answered = tryKnown(flow, memory.find(text), req, res)
     if (answered === true) return true
@@ -77,7 +84,7 @@ const REWRITING = [
 ]
 
 /** Whatever decides where an ordinary request goes; undefined for any other one. */
-function looksOf(req: IncomingMessage): string | undefined {
+function looksOf(req: IncomingMessage, place: string): string | undefined {
   const { method, url, headers } = req
   if (method !== 'GET' && method !== 'HEAD') return undefined
   if (url === undefined || url.charCodeAt(0) !== SLASH || url.length > LONGEST_URL) return undefined
@@ -85,7 +92,7 @@ function looksOf(req: IncomingMessage): string | undefined {
   if (host === undefined || req.httpVersionMajor !== 1 || isRefresh(req)) return undefined
   for (const name of REWRITING) if (headers[name] !== undefined) return undefined
   // No target has a space, so that no two requests have one text.
-  const plain = `${isEncrypted(req) ? 's' : ''}${url} ${host}`
+  const plain = `${place}${isEncrypted(req) ? 's' : ''}${url} ${host}`
   for (const name of TOLD_BY_PROXIES) if (headers[name] !== undefined) return asProxied(req, plain)
   return plain
 }

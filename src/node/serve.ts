@@ -71,15 +71,12 @@ export function serve(passage: Passage, proceed: () => void): void {
  * What counts for this layer; undefined where an outer layer of the same cache is at work already and only needed
  * refining, or where the response has begun, so that nothing can be done about it.
  */
-export function enter({ flow, options, route, req, res, call }: Passage): Standing | undefined {
+export function enter({ flow, options, route, res, call }: Passage): Standing | undefined {
   if (res.headersSent) return undefined
   const outer = layerOf(flow, res)
   if (!outer) return { route, call }
   const base = outer.run ?? outer
   const refined = { route: flow.route(options, base.route), call: callIn(base, call) }
-  const sighting = flow.front?.sightingOf(req)
-  // What an outer layer has let others answer, this one takes back.
-  if (sighting && base.route.front && !refined.route.front) flow.front?.distrust(sighting)
   if (outer.run && !outer.run.isOver && shareKey(refined.route, outer.run.route)) {
     refine(flow, outer.run, refined.route, refined.call)
     return undefined

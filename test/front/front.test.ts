@@ -441,6 +441,18 @@ describe.each(STACKS.map(fronted))('in front of $name', (stack) => {
       expect([await text(), inside]).toEqual(['a', 4])
     })
 
+    it('fields that go on where those of a layer above have ended', async () => {
+      const handler: Handler = () => ({ headers: { 'X-List': ['outer', 'inner'] }, body: 'x' })
+      const { get, inside } = await oneRoute(
+        stack,
+        handler,
+        {},
+        { above: ({ res }) => void res.setHeader('X-List', 'outer') },
+      )
+      for (const _ of [1, 2, 3]) expect((await get('/a')).headers['x-list']).toBe('outer, inner')
+      expect(inside()).toBe(3)
+    })
+
     it('what an inner layer takes back', async () => {
       const { get, inside } = await watched(stack, (app, { cached }) => {
         app.use(cached({ front: true }))
@@ -576,6 +588,22 @@ describe.each(STACKS)('$name', (stack) => {
     const { front } = stack.tools({})
     const listener = front(() => {})
     expect(front(listener)).toBe(listener)
+  })
+
+  it('knows of each application for itself', async () => {
+    const { cached, front } = stack.tools({})
+    const [open, closed] = [stack.app(), stack.app()]
+    open.on('GET', '/a', cached({ front: true }), () => 'open')
+    closed.on('GET', '/a', () => 'closed')
+    const headers = { Host: 'one' }
+    for (const [app, text] of [
+      [open, 'open'],
+      [closed, 'closed'],
+    ] as const) {
+      const server = await listen(front(app.listener()))
+      onTestFinished(() => server.close())
+      for (const _ of [1, 2]) expect((await ask(`${server.url}/a`, { headers })).text).toBe(text)
+    }
   })
 
   it('may have another cache in front of it', async () => {

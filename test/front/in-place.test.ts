@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http, { type RequestListener, type Server } from 'node:http'
+import http2 from 'node:http2'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -183,6 +184,32 @@ describe('https', () => {
       'http',
       'https',
     ])
+    expect(inside).toBe(2)
+  })
+})
+
+describe('HTTP/2', () => {
+  it('goes to the application, which answers as ever', async () => {
+    const { front, cached } = nodeCache()
+    const handle = cached({ front: true })
+    let inside = 0
+    const listener = front((req, res) => {
+      inside += 1
+      handle(req, res, () => res.end('answer'))
+    })
+    const server = http2.createServer(listener as never).listen(0)
+    await once(server, 'listening')
+    const client = http2.connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    onTestFinished(() => {
+      client.destroy()
+      server.close()
+    })
+    for (const status of ['fwd=uri-miss', 'hit']) {
+      const stream = client.request({ ':path': '/a', host: 'one' })
+      const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+      expect(headers['cache-status']).toContain(status)
+      expect(String(await once(stream, 'data'))).toBe('answer')
+    }
     expect(inside).toBe(2)
   })
 })
