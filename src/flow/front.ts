@@ -18,6 +18,9 @@ export interface Known {
   readonly isBare: boolean
   /** Where it was looked for last. */
   place: Place | undefined
+  /** What Cache-Status said last, of an answer that was fresh for so many seconds. */
+  cacheStatus: string
+  seconds: number | undefined
 }
 
 /** What was seen inside of a request. */
@@ -90,6 +93,8 @@ export class FrontMemory {
       name: routeName(visit),
       isBare: parts.vary.length === 0,
       place: undefined,
+      cacheStatus: '',
+      seconds: undefined,
     })
   }
 

@@ -54,25 +54,46 @@ function isCarrying(carrier: Carrier | undefined, headers: Fields): boolean {
 // Where nothing varies, the key of a URL that was seen before is known.
 function placeOf(flow: Flow, known: Known, headers: Fields): Place | undefined {
   const { parts, route } = known
-  if (!known.isBare) return flow.locate({ headers, route }, { ...parts, vary: varyPart(route, headers) })
+  if (!known.isBare) return placeAmong(flow, known, headers)
   if (known.place && flow.variants.isStill(known.place, parts)) return known.place
   known.place = flow.locate({ headers, route }, parts)
   return known.place
 }
 
+// A function among the options may fail; the layer inside will tell of it.
+function placeAmong(flow: Flow, { parts, route }: Known, headers: Fields): Place | undefined {
+  try {
+    return flow.locate({ headers, route }, { ...parts, vary: varyPart(route, headers) })
+  } catch {
+    return undefined
+  }
+}
+
 function plainHit(
   flow: Flow,
-  { route }: Known,
+  known: Known,
   place: Place,
   method: string,
   headers: Fields,
   found: Lookup | undefined,
 ): PlainHit | undefined {
+  const { route } = known
   const now = flow.now()
   const entry = found && usable(found, place, { method, headers, route }, now)
   if (!entry) return undefined
   const left = freshFor(entry, now)
   if (left <= 0 || mayBeDue(route, entry, left)) return undefined
   const tagging = taggingOf(flow, route, entry.tags)
-  return { entry, now, age: ageOf(entry, now), cacheStatus: hitStatus(flow, entry, now), tagging, tier: found.tier }
+  const cacheStatus = statusOf(flow, known, entry, now)
+  return { entry, now, age: ageOf(entry, now), cacheStatus, tagging, tier: found.tier }
+}
+
+// The same for a second.
+function statusOf(flow: Flow, known: Known, entry: Entry, now: number): string {
+  const seconds = Math.floor(freshFor(entry, now) / 1000)
+  if (known.seconds !== seconds) {
+    known.seconds = seconds
+    known.cacheStatus = hitStatus(flow, entry, now)
+  }
+  return known.cacheStatus
 }

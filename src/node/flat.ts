@@ -6,6 +6,10 @@ import { asText, LARGEST_TEXT, type ReplayFields } from './replay.ts'
 export interface FlatReply {
   readonly fields: readonly (string | readonly string[])[]
   readonly body: string | Uint8Array
+  /** The row as it was sent last, with what is said anew each second. */
+  row: string[]
+  age: number
+  cacheStatus: string
 }
 
 // Those are said anew with each answer, or go with what a row cannot say.
@@ -20,7 +24,7 @@ export function flatReply({ response }: Entry): FlatReply | undefined {
   if (!isPlain || !isLengthRight(response)) return undefined
   const length = names.has('content-length') ? [] : ['Content-Length', String(body.byteLength)]
   const fields = [...headers.flatMap(({ name, value }) => [name, value]), ...length]
-  return { fields, body: body.byteLength > LARGEST_TEXT ? body : asText(body) }
+  return { fields, body: body.byteLength > LARGEST_TEXT ? body : asText(body), row: [], age: -1, cacheStatus: '' }
 }
 
 function isLengthRight({ headers, body }: StoredResponse): boolean {
@@ -43,13 +47,23 @@ export function sendFlat(
   req: IncomingMessage,
   res: ServerResponse,
   { response }: Entry,
-  { fields, body }: FlatReply,
+  flat: FlatReply,
   { age, cacheStatus }: ReplayFields,
 ): void {
-  const row = [...fields, 'Age', String(Math.floor(age / 1000)), 'Cache-Status', cacheStatus] as string[]
+  // Whoever has changed `writeHead` for all responses may change what it is given.
+  const row = rowOf(flat, Math.floor(age / 1000), cacheStatus).slice()
   if (response.statusMessage === '') res.writeHead(response.status, row)
   else res.writeHead(response.status, response.statusMessage, row)
   if (req.method === 'HEAD') res.end()
-  else if (typeof body === 'string') res.end(body, 'latin1')
-  else res.end(body)
+  else if (typeof flat.body === 'string') res.end(flat.body, 'latin1')
+  else res.end(flat.body)
+}
+
+function rowOf(flat: FlatReply, age: number, cacheStatus: string): string[] {
+  if (flat.age !== age || flat.cacheStatus !== cacheStatus) {
+    flat.row = [...flat.fields, 'Age', String(age), 'Cache-Status', cacheStatus] as string[]
+    flat.age = age
+    flat.cacheStatus = cacheStatus
+  }
+  return flat.row
 }

@@ -40,6 +40,8 @@ async function watched(
     )
     build(app, tools)
   })
+  // What goes wrong in front would look as if it were left to the application.
+  onTestFinished(() => expect(made.events.filter(({ type }) => type === 'fault')).toEqual([]))
   return { ...made, inside: () => inside }
 }
 
