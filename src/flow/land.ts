@@ -39,10 +39,16 @@ export function land(
   if (lodging.key !== run.key && run.key === run.place.primary && flow.guard.hasLeases && decision.keep > 0) {
     void flow.guard.store(markerOf(run, entry, lodging.names), decision.keep)
   }
+  teachFront(flow, run, lodging.names)
   if (decision.keep > 0) return keep(flow, run, entry, decision.keep)
   endRun(flow, run)
   recordRun(flow, run, { stored: false, reason: 'unstorable' })
   return serveWaiters(flow, run, entry)
+}
+
+// The next one may be answered before the application has it.
+function teachFront({ front }: Flow, { visit, parts, route }: Run, names: readonly string[]): void {
+  if (front && visit.sighting) front.learn(visit.sighting, { visit, parts, route, names }, true)
 }
 
 // A part is kept only where it is what it says; one that was asked for to complete another, only as the whole.

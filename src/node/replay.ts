@@ -113,9 +113,10 @@ export function isWrapped(res: ServerResponse): boolean {
 }
 
 // Node sends text together with the head, in one write; bytes take a second one, which for small bodies costs more.
-const LARGEST_TEXT = 4096
+export const LARGEST_TEXT = 4096
 
-function asText(body: Uint8Array): string {
+/** A body as text of one byte for each character. */
+export function asText(body: Uint8Array): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1')
 }
 

@@ -110,6 +110,7 @@ function visitOf({ flow, req, target, application }: Passage, { route, call }: S
     route,
     call,
     canRefresh: () => canRefresh(req, application),
+    sighting: flow.front?.sightingOf(req),
   }
 }
 

@@ -1,5 +1,5 @@
 import type { TagList } from '../core/tags.ts'
-import { checkOptions, countOf, type Duration, durationOf, sizeOf } from '../core/values.ts'
+import { badValue, checkOptions, countOf, type Duration, durationOf, sizeOf } from '../core/values.ts'
 import type { TagField } from '../http/cache-groups.ts'
 import type { VaryForms } from '../http/vary.ts'
 import type { Normalisation, Selection, TagSource } from './checks.ts'
@@ -94,6 +94,12 @@ export interface RouteOptions<Args extends readonly unknown[] = readonly unknown
   storePartial?: boolean
   /** The field in which clients, or a CDN, are told the tags of a response; `false` takes away what the handler said in any of the three. Default: what the handler said is left alone. */
   tagField?: TagField | false
+  /**
+   * Whether hits may be answered by `front(app)`, before the application sees the request: what stands around the route (authentication
+   * by anything but `Authorization` and `Cookie`, CORS, rate limits, logs) is skipped then. Not together with functions that look at the
+   * request: `scope`, `host`, `key`, `enabled`. Default `false`.
+   */
+  front?: boolean
 }
 
 /** A route's options with everything decided: times in milliseconds, names in lower case. */
@@ -132,6 +138,7 @@ export interface ResolvedRoute {
   readonly storePost: boolean
   readonly storePartial: boolean
   readonly tagField: TagField | false | undefined
+  readonly front: boolean
 }
 
 export const ROUTE_OPTIONS = [
@@ -164,6 +171,7 @@ export const ROUTE_OPTIONS = [
   'storePost',
   'storePartial',
   'tagField',
+  'front',
 ] as const
 
 /** The options that decide under which key a response is kept, and for whom. */
@@ -218,13 +226,41 @@ export function defaultRoute(maxBodySize: number): ResolvedRoute {
     storePost: false,
     storePartial: false,
     tagField: undefined,
+    front: false,
   }
 }
 
 /** Resolves what `cached` was given, over `base`. Throws `ERR_TAGCACHE_OPTION_VALUE`, `ERR_TAGCACHE_OPTION_UNKNOWN` or `ERR_TAGCACHE_TAG`. */
 export function resolveRoute(options: RouteOptions<never>, base: ResolvedRoute): ResolvedRoute {
   checkOptions('cached()', options, ROUTE_OPTIONS)
-  return { ...resolveKey(options, base), ...resolveStorage(options, base), ...resolveStale(options, base) }
+  const front = booleanOf('front', options.front) ?? base.front
+  const route = {
+    ...resolveKey(options, base),
+    ...resolveStorage(options, base),
+    ...resolveStale(options, base),
+    front,
+  }
+  return front && unseenAtFront(route) ? { ...route, front: false } : route
+}
+
+/**
+ * Refuses `front: true` where nobody could answer before the framework has the request.
+ * Throws `ERR_TAGCACHE_OPTION_VALUE`.
+ */
+export function checkFront({ front }: RouteOptions<never>, route: ResolvedRoute): void {
+  const option = front ? unseenAtFront(route) : undefined
+  if (option === undefined) return
+  const remedy = option === 'scope' ? "say `scope: 'public'`, or leave `scope` out" : `leave \`${option}\` out`
+  throw badValue(
+    'front',
+    front,
+    `false where \`${option}\` is a function, which needs the framework's request: ${remedy}`,
+  )
+}
+
+// What has to be asked for each request, with the request as the framework shows it.
+function unseenAtFront(route: Pick<ResolvedRoute, KeyOption>): KeyOption | undefined {
+  return (['scope', 'host', 'key', 'enabled'] as const).find((name) => typeof route[name] === 'function')
 }
 
 type KeyOption = (typeof KEY_OPTIONS)[number]
@@ -250,7 +286,7 @@ function resolveKey(options: RouteOptions<never>, base: ResolvedRoute): Pick<Res
 function resolveStorage(
   options: RouteOptions<never>,
   base: ResolvedRoute,
-): Omit<ResolvedRoute, KeyOption | StaleOption> {
+): Omit<ResolvedRoute, KeyOption | StaleOption | 'front'> {
   const { ttl, tags, statuses, maxBodySize, maxVariants, coalesce, jitter, targetedFields } = options
   return {
     ttl: optionalDuration('ttl', ttl) ?? base.ttl,
