@@ -14,7 +14,7 @@ import { ManualTime } from '../support/time.ts'
 const TEXT = 'all work and no play makes a dull page. '.repeat(100)
 
 /** A site whose backend tells what is stored, and for how long; `before` is called before encodings are. */
-async function setUp({ before = () => {}, inner, ...options }: Setting = {}) {
+async function setUp({ before = () => {}, inner, isConstant = false, ...options }: Setting = {}) {
   const time = new ManualTime()
   const backend = inner ?? memory({ time })
   const stores: { readonly entry: Entry; readonly ttl: number }[] = []
@@ -32,7 +32,11 @@ async function setUp({ before = () => {}, inner, ...options }: Setting = {}) {
   cache.on((event) => events.push(event))
   const app = express()
   let runs = 0
-  app.get('/', cached({ tags: 'page', ttl: 60 }), (_req, res) => void res.type('txt').send(`${++runs}: ${TEXT}`))
+  app.get(
+    '/',
+    cached({ tags: 'page', ttl: 60 }),
+    (_req, res) => void res.type('txt').send(`${isConstant ? '' : `${++runs}: `}${TEXT}`),
+  )
   const { url } = await listen(app)
   const get = (accepted = 'br') => ask(url, { headers: { 'accept-encoding': accepted } })
   const told = () => events.filter((event) => event.type === 'compression')
@@ -42,6 +46,8 @@ async function setUp({ before = () => {}, inner, ...options }: Setting = {}) {
 interface Setting extends CacheOptions {
   readonly before?: (backend: TagBackend, time: ManualTime) => void
   readonly inner?: TagBackend
+  /** The handler always gives the same body. */
+  readonly isConstant?: boolean
 }
 
 describe('the encodings of a stored response', () => {
@@ -108,6 +114,17 @@ describe('the encodings of a stored response', () => {
     expect(told()).toMatchObject([{ isKept: false }, { isKept: true }])
     const answer = await get('br')
     expect(brotliDecompressSync(answer.body).toString()).toBe(`2: ${TEXT}`)
+  })
+
+  it('are not stored, for what was left of its life, with one of the same body that was made since', async () => {
+    const { stores, cache, get, told, time } = await setUp({ isConstant: true })
+    await get()
+    await cache.clear()
+    time.move(10_000)
+    await get()
+    await until(() => told().length === 2)
+    expect(told()).toMatchObject([{ isKept: false }, { isKept: true }])
+    expect(stores.map(({ ttl }) => ttl)).toEqual(stores.map(() => stores[0]!.ttl))
   })
 
   it('are not stored once its life is over', async () => {
