@@ -1,5 +1,12 @@
 import { LRUCache } from 'lru-cache'
-import { type Entry, type HeaderField, isSameResponse, type Removal, type RemovalReason } from '../core/entry.ts'
+import {
+  type Encoding,
+  type Entry,
+  type HeaderField,
+  isSameResponse,
+  type Removal,
+  type RemovalReason,
+} from '../core/entry.ts'
 import { isOutdated } from '../core/tags.ts'
 import { systemTime, type Time } from '../core/time.ts'
 import { checkOptions, countOf, sizeOf } from '../core/values.ts'
@@ -160,17 +167,22 @@ class MemoryBackend implements TagBackend<true> {
 const ENTRY_OVERHEAD = 640
 const FIELD_OVERHEAD = 72
 const TAG_OVERHEAD = 160
-// And the head that it is answered with.
-const ENCODING_OVERHEAD = 960
+// The heads that are made of a response for its answers without a coding and in each, which are kept with it.
+const REPRESENTATION_OVERHEAD = 640
+const ENCODING_OVERHEAD = 1088
 
 function bytesOf(entry: Entry): number {
-  const { headers, trailers, body, encodings = [] } = entry.response
+  const { headers, trailers, body, encodings } = entry.response
   let bytes = ENTRY_OVERHEAD + entry.key.length * 2 + body.byteLength
   for (const tag of entry.tags) bytes += TAG_OVERHEAD + tag.length
   for (const field of headers) bytes += bytesOfField(field)
   for (const field of trailers) bytes += bytesOfField(field)
-  for (const encoding of encodings) bytes += ENCODING_OVERHEAD + encoding.body.byteLength
+  if (encodings) bytes += bytesOfEncodings(encodings)
   return bytes
+}
+
+function bytesOfEncodings(encodings: readonly Encoding[]): number {
+  return encodings.reduce((sum, { body }) => sum + ENCODING_OVERHEAD + body.byteLength, REPRESENTATION_OVERHEAD)
 }
 
 function bytesOfField({ name, value }: HeaderField): number {
