@@ -135,6 +135,11 @@ export class Guard {
     return isTrue(this.#call('store', () => this.#backend.store(entry, ttl, holder), isBoolean))
   }
 
+  /** The largest body that the backend takes, in bytes. */
+  get maxBodySize(): number {
+    return this.#backend.maxBodySize
+  }
+
   /** Whether the backend has leases. */
   get hasLeases(): boolean {
     return this.#backend.leases !== undefined

@@ -12,9 +12,9 @@ export function decide(flow: Flow, run: Run, head: ResponseHead): Decision {
   const reason = reasonAgainst(flow, run, head, judged)
   if (reason !== undefined || !judged.storable) return refuseToStore(flow, run, head, reason ?? 'skip')
   if (judged.terms.lifetime <= 0) letGo(flow, run)
-  const { terms, keep, vary } = judged
+  const { terms, keep, vary, isNegotiated } = judged
   const cacheStatus = flow.status({ hit: false, forward: run.forward, stored: true })
-  return { store: true, terms: jittered(flow, run, terms), keep, vary, cacheStatus }
+  return { store: true, terms: jittered(flow, run, terms), keep, vary, isNegotiated, cacheStatus }
 }
 
 /** Whether a response of that head could be stored, by what it says and what its route says. */
@@ -56,6 +56,7 @@ const UNKEPT = {
   store: true,
   keep: 0,
   vary: [],
+  isNegotiated: false,
   terms: {
     lifetime: 0,
     initialAge: 0,

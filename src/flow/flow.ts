@@ -3,6 +3,7 @@ import { Backoff } from '../core/backoff.ts'
 import type { Entry } from '../core/entry.ts'
 import { Flights } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
+import { Queue } from '../core/queue.ts'
 import type { Trace } from '../core/trace.ts'
 import { type Place, Variants } from '../core/variants.ts'
 import type { WarningCode } from '../errors.ts'
@@ -15,6 +16,10 @@ import type { Visit } from '../visit.ts'
 import { FrontMemory } from './front.ts'
 import type { Run, Waiting } from './run.ts'
 
+// Each takes one of the four threads that Node has for files, names and hashes too; a body that waits is kept meanwhile.
+const MOST_ENCODED_AT_ONCE = 2
+const MOST_TO_ENCODE = 1000
+
 /** What the steps of a request share: the backend behind its guard, what is under way, what is known, and who is told. */
 export class Flow {
   readonly flights: Flights<Run, Waiting, Entry>
@@ -23,6 +28,8 @@ export class Flow {
   readonly backoff: Backoff
   /** Keys whose handler failed lately. */
   readonly failing: Backoff
+  /** Bodies of which encodings are made. */
+  readonly encoding = new Queue(MOST_ENCODED_AT_ONCE, MOST_TO_ENCODE)
   /** Runs whose error what is stored may replace, until it is purged. */
   readonly replaceable = new Set<Run>()
   /** What every entry carries where the backend is shared. */

@@ -1,6 +1,7 @@
 import type { Lookup, Tier } from '../backends/backend.ts'
-import { ageOf, type Entry, freshFor } from '../core/entry.ts'
+import { ageOf, type Entry, freshFor, type StoredResponse } from '../core/entry.ts'
 import { isPromise, type MaybePromise } from '../core/maybe.ts'
+import { represented } from '../core/representation.ts'
 import type { Place } from '../core/variants.ts'
 import type { Fields } from '../http/fields.ts'
 import type { Carrier } from '../http/position.ts'
@@ -15,6 +16,8 @@ import { usable } from './usable.ts'
 /** A fresh response for a request that no layer has to see. */
 export interface PlainHit {
   readonly entry: Entry
+  /** What of the entry is for this client: in the content coding that it wants. */
+  readonly response: StoredResponse
   readonly now: number
   readonly age: number
   readonly cacheStatus: string
@@ -85,7 +88,8 @@ function plainHit(
   if (left <= 0 || mayBeDue(route, entry, left)) return undefined
   const tagging = taggingOf(flow, route, entry.tags)
   const cacheStatus = statusOf(flow, known, entry, now)
-  return { entry, now, age: ageOf(entry, now), cacheStatus, tagging, tier: found.tier }
+  const response = represented(entry.response, { method, headers })
+  return { entry, response, now, age: ageOf(entry, now), cacheStatus, tagging, tier: found.tier }
 }
 
 // The same for a second.

@@ -3,6 +3,7 @@ import { ageOf, type Entry, freshFor } from '../core/entry.ts'
 import type { Flight } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
 import { chain, type MaybePromise } from '../core/maybe.ts'
+import { represented } from '../core/representation.ts'
 import { isOutdated } from '../core/tags.ts'
 import type { Place } from '../core/variants.ts'
 import type { Forward } from '../http/cache-status.ts'
@@ -202,14 +203,16 @@ function collapsed(flow: Flow, { visit, stored }: Waiting, entry: Entry, forward
 
 function found(
   flow: Flow,
-  { route }: Visit,
+  { route, method, headers }: Visit,
   entry: Entry,
   now: number,
   cacheStatus: string,
   refresh: Run | undefined,
 ): Finding {
   const tagging = route.tagField === undefined ? undefined : taggingOf(flow, route, entry.tags)
-  return { kind: 'hit', entry, now, age: ageOf(entry, now), cacheStatus, tagging, refresh }
+  const response = represented(entry.response, { method, headers })
+  const asked = response === entry.response ? entry : { ...entry, response }
+  return { kind: 'hit', entry: asked, now, age: ageOf(entry, now), cacheStatus, tagging, refresh }
 }
 
 function pass(flow: Flow, visit: Visit, forward: Forward, reason: string): Finding {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Entry, StoredResponse } from '../core/entry.ts'
+import type { StoredResponse } from '../core/entry.ts'
 import { asText, LARGEST_TEXT, type ReplayFields } from './replay.ts'
 
 /** A stored response as it goes to a response on which nothing is set: its fields in one row, names and values in turn. */
@@ -16,7 +16,7 @@ export interface FlatReply {
 const OTHER = new Set(['age', 'cache-status', 'trailer', 'transfer-encoding'])
 
 /** The response as a row; undefined where answering with it takes more. */
-export function flatReply({ response }: Entry): FlatReply | undefined {
+export function flatReply(response: StoredResponse): FlatReply | undefined {
   const { status, headers, trailers, body } = response
   if (status === 204 || status === 304 || trailers.length > 0) return undefined
   const names = new Set(headers.map(({ name }) => name.toLowerCase()))
@@ -46,14 +46,14 @@ export function isUntouched(res: ServerResponse): boolean {
 export function sendFlat(
   req: IncomingMessage,
   res: ServerResponse,
-  { response }: Entry,
+  { status, statusMessage }: StoredResponse,
   flat: FlatReply,
   { age, cacheStatus }: ReplayFields,
 ): void {
   // Whoever has changed `writeHead` for all responses may change what it is given.
   const row = rowOf(flat, Math.floor(age / 1000), cacheStatus).slice()
-  if (response.statusMessage === '') res.writeHead(response.status, row)
-  else res.writeHead(response.status, response.statusMessage, row)
+  if (statusMessage === '') res.writeHead(status, row)
+  else res.writeHead(status, statusMessage, row)
   if (req.method === 'HEAD') res.end()
   else if (typeof flat.body === 'string') res.end(flat.body, 'latin1')
   else res.end(flat.body)

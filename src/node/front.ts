@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Entry } from '../core/entry.ts'
+import type { StoredResponse } from '../core/entry.ts'
 import { isPromise, type MaybePromise } from '../core/maybe.ts'
 import type { Flow } from '../flow/flow.ts'
 import type { FrontMemory, Known } from '../flow/front.ts'
@@ -128,12 +128,12 @@ function mayResumeOther(req: IncomingMessage): boolean {
 }
 
 function reply(flow: Flow, known: Known, req: IncomingMessage, res: ServerResponse, hit: PlainHit): boolean {
-  const { entry } = hit
-  const form = formOf(entry)
+  const { entry, response } = hit
+  const form = formOf(entry.response, response)
   if (form === 'inner' || res.headersSent) return false
   if (form !== 'other' && hit.tagging === undefined && isPlain(req) && isUntouched(res)) {
-    sendFlat(req, res, entry, form, hit)
-  } else replay(req, res, entry, hit)
+    sendFlat(req, res, response, form, hit)
+  } else replay(req, res, { ...entry, response }, hit)
   recordHit(flow, known.name, hit)
   return true
 }
@@ -146,13 +146,13 @@ function isPlain({ headers }: IncomingMessage): boolean {
 type Form = FlatReply | 'other' | 'inner'
 
 // A backend that keeps entries in memory hands out the same ones again and again.
-const forms = new WeakMap<Entry, Form>()
+const forms = new WeakMap<StoredResponse, Form>()
 
-function formOf(entry: Entry): Form {
-  const known = forms.get(entry)
+function formOf(stored: StoredResponse, response: StoredResponse): Form {
+  const known = forms.get(response)
   if (known !== undefined) return known
-  const isInner = entry.response.headers.some(({ append }) => append)
-  const form = isInner ? 'inner' : (flatReply(entry) ?? 'other')
-  forms.set(entry, form)
+  const isInner = stored.headers.some(({ append }) => append)
+  const form = isInner ? 'inner' : (flatReply(response) ?? 'other')
+  forms.set(response, form)
   return form
 }

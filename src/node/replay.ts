@@ -4,6 +4,7 @@ import type { Entry, HeaderField } from '../core/entry.ts'
 import type { Tagging } from '../flow/run.ts'
 import { combined, type Fields } from '../http/fields.ts'
 import { parseAcceptEncoding } from '../http/negotiation.ts'
+import { withNames } from '../http/vary.ts'
 import { addedByDefault } from './layer.ts'
 
 /** What is told to the client beside the stored response. */
@@ -79,11 +80,16 @@ function setField(res: ServerResponse, { name, value, append, isDefault }: Heade
 /** Adds to what a field says already. */
 export function appendTo(res: ServerResponse, name: string, value: string | readonly string[]): void {
   const before = res.getHeader(name)
-  if (before === undefined) res.setHeader(name, value as string | string[])
+  if (name.toLowerCase() === 'vary' && before !== undefined) res.setHeader(name, withNames(lines(before), lines(value)))
+  else if (before === undefined) res.setHeader(name, value as string | string[])
   // Cookies cannot share a line (RFC 9110, 5.3).
   else if (Array.isArray(before) || Array.isArray(value) || name.toLowerCase() === 'set-cookie')
     res.setHeader(name, [before, value].flat().map(String))
   else res.setHeader(name, `${before}, ${value}`)
+}
+
+function lines(value: number | string | readonly string[]): string {
+  return [value].flat().join(', ')
 }
 
 function endWhole(res: ServerResponse, body: Uint8Array): void {

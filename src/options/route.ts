@@ -1,11 +1,14 @@
 import type { TagList } from '../core/tags.ts'
 import { badValue, checkOptions, countOf, type Duration, durationOf, sizeOf } from '../core/values.ts'
 import type { TagField } from '../http/cache-groups.ts'
+import type { Coding } from '../http/compression.ts'
 import type { VaryForms } from '../http/vary.ts'
 import type { Normalisation, Selection, TagSource } from './checks.ts'
 import {
   booleanOf,
+  type Compression,
   coalescingOf,
+  compressionOf,
   eagernessOf,
   fieldNamesOf,
   functionOf,
@@ -92,6 +95,12 @@ export interface RouteOptions<Args extends readonly unknown[] = readonly unknown
   storePost?: boolean
   /** Whether parts (206) are stored to answer requests for ranges within them, and completed when the whole is asked for (RFC 9111, 3.3). Default `false`. */
   storePartial?: boolean
+  /**
+   * Whether compressible bodies are stored in content codings as well, and sent in the one that a client accepts: `br` and
+   * `gzip`, and `zstd` where Node has it, of those of `threshold` bytes or more. They are made once, after the response was
+   * stored. Default `false`; `true` is `{ threshold: '1kb', codings: ['br', 'zstd', 'gzip'] }`.
+   */
+  compress?: boolean | { readonly threshold?: number | string; readonly codings?: readonly Coding[] }
   /** The field in which clients, or a CDN, are told the tags of a response; `false` takes away what the handler said in any of the three. Default: what the handler said is left alone. */
   tagField?: TagField | false
   /**
@@ -137,6 +146,8 @@ export interface ResolvedRoute {
   readonly storeSetCookie: boolean
   readonly storePost: boolean
   readonly storePartial: boolean
+  /** What is made of compressible bodies; undefined for nothing. */
+  readonly compress: Compression | undefined
   readonly tagField: TagField | false | undefined
   readonly front: boolean
 }
@@ -170,6 +181,7 @@ export const ROUTE_OPTIONS = [
   'storeSetCookie',
   'storePost',
   'storePartial',
+  'compress',
   'tagField',
   'front',
 ] as const
@@ -225,6 +237,7 @@ export function defaultRoute(maxBodySize: number): ResolvedRoute {
     storeSetCookie: false,
     storePost: false,
     storePartial: false,
+    compress: undefined,
     tagField: undefined,
     front: false,
   }
@@ -303,6 +316,7 @@ function resolveStorage(
     storeSetCookie: booleanOf('storeSetCookie', options.storeSetCookie) ?? base.storeSetCookie,
     storePost: booleanOf('storePost', options.storePost) ?? base.storePost,
     storePartial: booleanOf('storePartial', options.storePartial) ?? base.storePartial,
+    compress: options.compress === undefined ? base.compress : compressionOf(options.compress),
     tagField:
       oneOf('tagField', options.tagField, ['Cache-Groups', 'Surrogate-Key', 'Cache-Tag', false]) ?? base.tagField,
   }
