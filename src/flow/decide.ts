@@ -21,7 +21,7 @@ export function decide(flow: Flow, run: Run, head: ResponseHead): Decision {
 export function judgeRun(flow: Flow, { route, ttl, visit }: Run, head: ResponseHead): Storability {
   // Named one by one: an object with all that a route says besides costs more than judging does.
   const { statuses, targetedFields, heuristic, staleWhileRevalidate, staleIfError } = route
-  const { keepStale, storeSetCookie, storePartial } = route
+  const { keepStale, storeSetCookie, storePartial, compress } = route
   const policy = {
     ownTtl: ttl,
     routeTtl: route.ttl,
@@ -34,6 +34,7 @@ export function judgeRun(flow: Flow, { route, ttl, visit }: Run, head: ResponseH
     keepStale,
     storeSetCookie,
     storePartial,
+    compress,
     isAuthorized: isAuthorized(visit),
   }
   return judgeStorage(head, policy, flow.now())

@@ -45,7 +45,7 @@ export interface StoragePolicy {
   readonly storeSetCookie: boolean
   readonly storePartial: boolean
   /** What is made of compressible bodies; undefined for nothing. */
-  readonly compress?: object | undefined
+  readonly compress: object | undefined
   /** The request had Authorization, and nobody but the response says who may share it (RFC 9111, 3.5). */
   readonly isAuthorized: boolean
 }
