@@ -191,6 +191,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     if (this.#isClosed) return this.#answer(undefined as void)
     this.#isClosed = true
     this.flow.isClosed = true
+    this.flow.encoding.clear()
     return this.#answer(
       chain(this.#guard.close(), () => {
         this.#journal?.close()

@@ -35,6 +35,14 @@ export function askedUri({ original, path, query }: Target): [path: string, quer
 /** Calls a function among the options with what it is made for: the request as it was where the option stands. */
 export type Call = (option: (...args: never) => unknown) => unknown
 
+/** A request as it looked before a framework had it. */
+export interface Sighting {
+  /** Whatever of it can decide where it goes, in one text. */
+  readonly text: string
+  /** Its fields as sent: names and values in turn. */
+  readonly rawHeaders: readonly string[]
+}
+
 /** One request, as the cache sees it. */
 export interface Visit {
   readonly method: string
@@ -46,6 +54,8 @@ export interface Visit {
   readonly call: Call
   /** Whether the application can be run again in the background for this request. */
   readonly canRefresh: () => boolean
+  /** How it looked from in front of the application, where somebody stands there. */
+  readonly sighting?: Sighting | undefined
 }
 
 /** Told about options that do not work. */
@@ -98,11 +108,20 @@ function exclusion(visit: Visit): string | undefined {
   if (!route.methods.has(method)) return 'method'
   // No client sends a number sign, and those who do are read differently by everybody.
   if (target.path.includes('#') || target.query.includes('#')) return 'fragment'
-  // Parts in another unit, a state of the resource, a body of the request: none of them is in the key.
+  return unanswerable(method, headers, route.key === undefined)
+}
+
+/** What a request says that is in no key: parts in another unit, a state of the resource, a body. */
+export function unanswerable(method: string, headers: Fields, isBodyless: boolean): string | undefined {
   if (method === 'GET' && headers.range !== undefined && !isByteRange(headers)) return 'range'
   if (headers['if-match'] !== undefined || headers['if-unmodified-since'] !== undefined) return 'precondition'
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-  return hasBody && route.key === undefined ? 'body' : undefined
+  return hasBody && isBodyless ? 'body' : undefined
+}
+
+/** Whether a request says who sends it. */
+export function hasCredentials({ authorization, cookie }: Fields): boolean {
+  return authorization !== undefined || cookie !== undefined
 }
 
 /** Whether the request asks for a part of the body, in bytes (RFC 9110, 14.2). */
@@ -121,7 +140,7 @@ function principalOf(visit: Visit, warn: Warn): string | undefined | null {
   if (scope === 'public' || scope === 'rfc9111') return undefined
   if (scope === 'explicit') return visit.headers.cookie === undefined ? undefined : null
   if (scope === undefined) {
-    return visit.headers.authorization !== undefined || visit.headers.cookie !== undefined ? null : undefined
+    return hasCredentials(visit.headers) ? null : undefined
   }
   const principal = ask(visit, scope, isAnything)
   if ((typeof principal === 'string' && principal !== '') || Number.isFinite(principal)) return String(principal)
@@ -191,7 +210,7 @@ function isAnything(_value: unknown): _value is unknown {
 }
 
 /** Request fields by which a visitor can say another host than the one he asks. */
-const HOST_INPUTS = [
+export const HOST_INPUTS = [
   'x-forwarded-host',
   'x-forwarded-port',
   'x-forwarded-proto',
@@ -202,12 +221,12 @@ const HOST_INPUTS = [
 ]
 
 /** Request fields by which he can say another path or method. */
-const PATH_INPUTS = ['x-forwarded-prefix', 'x-http-method-override', 'x-original-url', 'x-rewrite-url']
+export const PATH_INPUTS = ['x-forwarded-prefix', 'x-http-method-override', 'x-original-url', 'x-rewrite-url']
 
 const ALL_INPUTS = [...HOST_INPUTS, ...PATH_INPUTS]
 
-// Handlers and frameworks read those, whoever sent them: so they are in the key wherever they are present.
-function varyPart(route: ResolvedRoute, headers: Fields): KeyParts['vary'] {
+/** What the key has of a request's fields. Handlers and frameworks read the inputs, whoever sent them: so those are in it wherever they are present. */
+export function varyPart(route: ResolvedRoute, headers: Fields): KeyParts['vary'] {
   const inputs = route.host === true ? ALL_INPUTS : PATH_INPUTS
   const present = inputs.filter((name) => headers[name] !== undefined)
   const values = varyValues(mergeNames(route.vary, present), headers, route.normaliseVary)

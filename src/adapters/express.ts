@@ -1,10 +1,11 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { Application, Request, RequestHandler, Response } from 'express'
 import type { ParamsDictionary, RouteParameters } from 'express-serve-static-core'
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
 import type { Flow } from '../flow/flow.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
+import { inFront, standing } from '../node/front.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
 import type { Dispatch } from '../node/refresh.ts'
 import { serve } from '../node/serve.ts'
@@ -56,11 +57,21 @@ export interface Invalidates<T extends string = string> {
   ): RequestHandler<RouteParameters<Path>>
 }
 
+/**
+ * Answers hits of routes with `front: true` before the application sees the request. An application is changed in place, so
+ * that `app.listen()` does it too, and returned. What layers above those routes do is skipped then; see docs/front-door.md.
+ */
+export interface Front {
+  <A extends Application>(app: A): A
+  (listener: RequestListener): RequestListener
+}
+
 /** A cache for an Express application. */
 export interface ExpressCache<T extends string = string, Sync extends boolean = boolean>
   extends Controls<ServerResponse, T> {
   readonly cached: Cached<T>
   readonly invalidates: Invalidates<T>
+  readonly front: Front
   readonly cache: Cache<T, Sync>
 }
 
@@ -87,17 +98,36 @@ export function tagcache<T extends string>(
     cached: ((options: RouteOptions<never> = {}) => cachedHandler(flow, options)) as unknown as Cached<T>,
     invalidates: ((tags: PurgeTags<never>, options?: InvalidatesOptions<never>) =>
       purgingHandler(flow, tags, options)) as unknown as Invalidates<T>,
+    front: ((app: Application | RequestListener) => frontOf(flow, app)) as Front,
     ...controlsOf<ServerResponse, T>(flow, (res) => res),
   }
 }
 
 function cachedHandler(flow: Flow, options: RouteOptions<never>): RequestHandler {
-  const route = flow.route(options)
+  const route = flow.makeRoute(options)
   return function cached(req, res, next) {
     settleShape(req, res)
     const call = callerOf(req, res)
     serve({ flow, options, route, req, res, call, target: () => targetOf(req, cached), application: outermost }, next)
   }
+}
+
+interface Handling {
+  handle(req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void): unknown
+}
+
+function frontOf(flow: Flow, app: Application | RequestListener): Application | RequestListener {
+  if (!('handle' in app && 'listen' in app) || typeof app.handle !== 'function') return inFront(flow, app)
+  if (standing(flow).has(app)) return app
+  standing(flow).add(app)
+  const own = app as Handling
+  const { handle } = own
+  const front = inFront(flow, (req, res) => handle.call(own, req, res))
+  own.handle = (req, res, next) => {
+    // Where it is mounted in another application, that one stands before it.
+    return next ? handle.call(own, req, res, next) : front(req, res)
+  }
+  return app
 }
 
 // The application that the server listens with, as far as Express knows: it may be mounted in others.

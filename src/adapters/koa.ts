@@ -1,3 +1,4 @@
+import type { RequestListener } from 'node:http'
 import type { DefaultState, Next, ParameterizedContext } from 'koa'
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
@@ -6,6 +7,7 @@ import type { Flow } from '../flow/flow.ts'
 import { abandon } from '../flow/land.ts'
 import type { Finding } from '../flow/run.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
+import { inFront, standing } from '../node/front.ts'
 import { captureKoa, refuseKoa, replayKoa, replayPastKoa } from '../node/koa.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, UNDELIVERED } from '../node/purge.ts'
 import { announce, enter, find, ignore, layerOf, type Passage, refreshIn, type Standing } from '../node/serve.ts'
@@ -58,7 +60,18 @@ export interface KoaCache<T extends string = string, Sync extends boolean = bool
     tags: PurgeTags<KoaArgs<Path>, T>,
     options?: InvalidatesOptions<KoaArgs<Path>>,
   ): KoaHandler
+  /**
+   * Answers hits of routes with `front: true` before Koa sees the request: `http.createServer(front(app.callback()))`. An
+   * application is changed in place, so that `app.listen()` does it too; what is returned is for a server. What layers above
+   * those routes do is skipped then; see docs/front-door.md.
+   */
+  front(app: KoaApplication | RequestListener): RequestListener
   readonly cache: Cache<T, Sync>
+}
+
+/** As much of a Koa application as there is to stand in front of. */
+export interface KoaApplication {
+  callback(): RequestListener
 }
 
 /**
@@ -82,12 +95,13 @@ export function tagcache<T extends string>(optionsOrCache: CacheOptions<KoaArgs,
     cached: (options = {}) => cachedHandler(flow, options as RouteOptions<never>),
     invalidates: (tags, options) =>
       purgingHandler(flow, tags as PurgeTags<never>, options as InvalidatesOptions<never>),
+    front: (app) => frontOf(flow, app),
     ...controlsOf<Handle, T>(flow, ({ res }) => res),
   }
 }
 
 function cachedHandler(flow: Flow, options: RouteOptions<never>): KoaHandler {
-  const route = flow.route(options)
+  const route = flow.makeRoute(options)
   return async function cached(ctx, next) {
     const { req, res } = ctx
     const passage: Passage = {
@@ -159,6 +173,23 @@ function purgingHandler(
     if (ctx.respond === false && !res.headersSent) return
     if (!(await settle(ctx.status)) && !res.headersSent) ctx.throw(503, UNDELIVERED)
   }
+}
+
+function frontOf(flow: Flow, app: KoaApplication | RequestListener): RequestListener {
+  if (!('callback' in app)) return inFront(flow, app)
+  if (!standing(flow).has(app)) {
+    standing(flow).add(app)
+    const { callback } = app
+    app.callback = () => inFront(flow, callback.call(app))
+  }
+  // Koa puts its layers together when it is asked for this, and some may still be to come.
+  let listener: RequestListener | undefined
+  const front: RequestListener = (req, res) => {
+    listener ??= app.callback()
+    return listener(req, res)
+  }
+  standing(flow).add(front)
+  return front
 }
 
 type RoutedContext = Handled & {

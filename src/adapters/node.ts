@@ -1,9 +1,10 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
 import type { Flow } from '../flow/flow.ts'
 import { failed, mayReplaceError, meansFailure } from '../flow/replace.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
+import { inFront } from '../node/front.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
 import { layerOf, serve } from '../node/serve.ts'
 import { hostPart, mountedPath, queryOf } from '../node/target.ts'
@@ -31,6 +32,11 @@ export interface NodeCache<T extends string = string, Sync extends boolean = boo
     tags: PurgeTags<NodeArgs<Req>, T>,
     options?: InvalidatesOptions<NodeArgs<Req>>,
   ): NodeHandler<Req>
+  /**
+   * Answers hits of routes with `front: true` before `listener` sees the request: `http.createServer(front(listener))`.
+   * What else the listener does with a request is skipped then; see docs/front-door.md.
+   */
+  front(listener: RequestListener): RequestListener
   readonly cache: Cache<T, Sync>
 }
 
@@ -54,12 +60,13 @@ export function tagcache<T extends string>(optionsOrCache: CacheOptions<NodeArgs
     cached: (options = {}) => cachedHandler(flow, options as RouteOptions<never>) as NodeHandler as never,
     invalidates: (tags, options) =>
       purgingHandler(flow, tags as PurgeTags<never>, options as InvalidatesOptions<never>) as NodeHandler as never,
+    front: (listener) => inFront(flow, listener),
     ...controlsOf<ServerResponse, T>(flow, (res) => res),
   }
 }
 
 function cachedHandler(flow: Flow, options: RouteOptions<never>): NodeHandler {
-  const route = flow.route(options)
+  const route = flow.makeRoute(options)
   return function cached(req, res, next) {
     const call: Call = (option) => option(...([req, res] as never))
     serve({ flow, options, route, req, res, call, target: () => targetOf(req) }, () => runGuarded(flow, res, next))

@@ -1,11 +1,13 @@
 import { crc32 } from 'node:zlib'
-import type { Entry, HeaderField } from '../core/entry.ts'
+import type { Encoding, Entry, HeaderField } from '../core/entry.ts'
 import { TagcacheError } from '../errors.ts'
 import { FrameReader, FrameWriter } from './frame.ts'
 
 // A frame: magic with the version, a checksum of what follows, and then what a script in Redis reads without knowing the rest:
 // stamp, end of freshness in epoch milliseconds, length of the tags, identity behind its length, tags as a MessagePack list.
 const MAGIC = Buffer.from('tgc2', 'latin1')
+// With encodings, which readers of the other would take for the body.
+const MAGIC_ENCODED = Buffer.from('tgc3', 'latin1')
 const CHECKED_FROM = 8
 const PREFIX = 29
 
@@ -20,6 +22,7 @@ export interface Kept {
 const MUST_REVALIDATE = 1
 const IS_SHARED = 2
 const IS_COMPRESSED = 4
+const HAS_ENCODINGS = 8
 
 /** Writes an entry as bytes. */
 export function encodeEntry(entry: Entry, { identity, isCompressed = false }: Kept): Buffer {
@@ -30,7 +33,8 @@ export function encodeEntry(entry: Entry, { identity, isCompressed = false }: Ke
   head.byte(
     (entry.mustRevalidate ? MUST_REVALIDATE : 0) |
       (entry.isShared ? IS_SHARED : 0) |
-      (isCompressed ? IS_COMPRESSED : 0),
+      (isCompressed ? IS_COMPRESSED : 0) |
+      (response.encodings ? HAS_ENCODINGS : 0),
   )
   head.text(entry.key)
   for (const number of numbersOf(entry)) head.number(number)
@@ -39,10 +43,12 @@ export function encodeEntry(entry: Entry, { identity, isCompressed = false }: Ke
   writeFields(head, response.headers)
   writeFields(head, response.trailers)
   head.list(response.removed, (name) => head.text(name))
+  if (response.encodings) writeEncodings(head, response.encodings)
   const frame = Buffer.allocUnsafeSlow(
     PREFIX + own.byteLength + tags.byteLength + head.length + response.body.byteLength,
   )
-  MAGIC.copy(frame)
+  const magic = response.encodings ? MAGIC_ENCODED : MAGIC
+  magic.copy(frame)
   frame.writeDoubleLE(entry.stamp, 8)
   frame.writeDoubleLE(entry.time + entry.lifetime, 16)
   frame.writeUInt32LE(tags.byteLength, 24)
@@ -59,8 +65,7 @@ export function encodeEntry(entry: Entry, { identity, isCompressed = false }: Ke
 export function decodeEntry(bytes: unknown): Kept & { entry: Entry } {
   if (!(bytes instanceof Uint8Array)) throw damaged(`a ${typeof bytes} is no frame`)
   const frame = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (frame.byteLength < PREFIX || !frame.subarray(0, 4).equals(MAGIC))
-    throw damaged('it does not begin as a frame does')
+  if (frame.byteLength < PREFIX || !hasMagic(frame)) throw damaged('it does not begin as a frame does')
   if (crc32(frame.subarray(CHECKED_FROM)) !== frame.readUInt32LE(4)) throw damaged('its checksum does not fit')
   try {
     return read(frame)
@@ -70,6 +75,10 @@ export function decodeEntry(bytes: unknown): Kept & { entry: Entry } {
   }
 }
 
+function hasMagic(frame: Buffer): boolean {
+  return MAGIC.compare(frame, 0, 4) === 0 || MAGIC_ENCODED.compare(frame, 0, 4) === 0
+}
+
 function read(frame: Buffer): Kept & { entry: Entry } {
   const tagsAt = PREFIX + frame.readUInt8(28)
   const tagsEnd = tagsAt + frame.readUInt32LE(24)
@@ -77,6 +86,8 @@ function read(frame: Buffer): Kept & { entry: Entry } {
   const tags = unpackTexts(frame.subarray(tagsAt, tagsEnd))
   const head = new FrameReader(frame, tagsEnd)
   const flags = head.byte()
+  const hasEncodings = (flags & HAS_ENCODINGS) !== 0
+  if (hasEncodings !== (MAGIC_ENCODED.compare(frame, 0, 4) === 0)) throw new RangeError('It is of another version.')
   const key = head.text()
   const [time, cost, lifetime, initialAge, staleWhileRevalidate, staleIfError] = [1, 2, 3, 4, 5, 6].map(() =>
     head.number(),
@@ -87,6 +98,7 @@ function read(frame: Buffer): Kept & { entry: Entry } {
     headers: readFields(head),
     trailers: readFields(head),
     removed: head.list(() => head.text()),
+    ...(hasEncodings ? { encodings: readEncodings(head) } : {}),
     body: head.rest(),
   }
   const entry: Entry = {
@@ -135,6 +147,18 @@ function readFields(head: FrameReader): HeaderField[] {
       ...(flags & IS_DEFAULT ? { isDefault: true } : {}),
     }
   })
+}
+
+function writeEncodings(head: FrameWriter, encodings: readonly Encoding[]): void {
+  head.list(encodings, ({ coding, body }) => {
+    head.text(coding)
+    head.bytes(body)
+  })
+}
+
+// Whether the coding is one of ours, `isSound` says.
+function readEncodings(head: FrameReader): Encoding[] {
+  return head.list(() => ({ coding: head.text() as Encoding['coding'], body: head.bytes() }))
 }
 
 /** Texts as MessagePack: array 32, and str 32 for each. */

@@ -32,6 +32,11 @@ export class FrameWriter {
     this.#push(part)
   }
 
+  bytes(value: Uint8Array): void {
+    this.count(value.byteLength)
+    this.#push(Buffer.from(value.buffer, value.byteOffset, value.byteLength))
+  }
+
   list<V>(values: readonly V[], write: (value: V) => void): void {
     this.count(values.length)
     for (const value of values) write(value)
@@ -84,6 +89,15 @@ export class FrameReader {
     const end = this.#at + Math.floor(marked / 2)
     if (end > this.#frame.byteLength) throw new RangeError('A text is cut.')
     const value = this.#frame.toString(marked % 2 === 0 ? 'utf8' : 'utf16le', this.#at, end)
+    this.#at = end
+    return value
+  }
+
+  bytes(): Buffer {
+    const length = this.count()
+    const end = this.#at + length
+    if (end > this.#frame.byteLength) throw new RangeError('Bytes are cut.')
+    const value = this.#frame.subarray(this.#at, end)
     this.#at = end
     return value
   }

@@ -55,6 +55,7 @@ export class Guard {
     // What is kept in this process says nothing of whether the backend answers.
     const near = this.#glance(key, needs)
     if (near) return near
+    if (this.#backend.sync && this.#pausedUntil === undefined && !this.isBehind) return this.#lookUpAtOnce(key, needs)
     return chain(
       this.#afterDelivery(() => this.#call('lookup', () => this.#lookUp(key, needs), isLookup)),
       (found) => {
@@ -62,6 +63,22 @@ export class Guard {
         return found
       },
     )
+  }
+
+  // As below, for a backend that is well and answers at once.
+  #lookUpAtOnce(key: string, needs: LookupNeeds | undefined): MaybePromise<Lookup | undefined> {
+    try {
+      const answer: MaybePromise<Lookup> = this.#backend.lookup(key, needs)
+      if (!isPromise(answer)) {
+        if (isLookup(answer) && answer.fault === undefined) return answer
+        const accepted = this.#accept('lookup', answer, isLookup)
+        if (accepted) this.#tellFault('lookup', accepted)
+        return accepted
+      }
+      return this.#settle('lookup', answer, isLookup)
+    } catch (error) {
+      return this.#fail('lookup', error)
+    }
   }
 
   // A lease that comes with an answer for which nobody waits any more is given back.
@@ -116,6 +133,11 @@ export class Guard {
   /** Whether the backend kept it. Ends the lease of that holder. */
   store(entry: Entry, ttl: number, holder?: string): MaybePromise<boolean> {
     return isTrue(this.#call('store', () => this.#backend.store(entry, ttl, holder), isBoolean))
+  }
+
+  /** The largest body that the backend takes, in bytes. */
+  get maxBodySize(): number {
+    return this.#backend.maxBodySize
   }
 
   /** Whether the backend has leases. */
@@ -273,13 +295,17 @@ export class Guard {
     try {
       const answer = run()
       if (!isPromise(answer)) return this.#accept(operation, answer, isValid)
-      return this.#withinTimeout(operation, answer).then(
-        (value) => this.#accept(operation, value, isValid),
-        (error) => this.#fail(operation, error),
-      )
+      return this.#settle(operation, answer, isValid)
     } catch (error) {
       return this.#fail(operation, error)
     }
+  }
+
+  #settle<T>(operation: string, answer: Promise<T>, isValid: (answer: T) => boolean): Promise<T | undefined> {
+    return this.#withinTimeout(operation, answer).then(
+      (value) => this.#accept(operation, value, isValid),
+      (error) => this.#fail(operation, error),
+    )
   }
 
   #accept<T>(operation: string, answer: T, isValid: (answer: T) => boolean): T | undefined {

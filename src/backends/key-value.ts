@@ -42,6 +42,8 @@ interface Known extends Member {
   readonly key: string
   readonly identity: string
   readonly keepUntil: number
+  /** When the response was made. */
+  readonly time: number
 }
 
 /**
@@ -90,7 +92,8 @@ class KeyValueBackend implements TagBackend {
   #stores = 0
   // The last store of each key that has not been answered yet.
   readonly #underWay = new Map<string, string>()
-  #reason: RemovalReason = 'evicted'
+  /** Why entries leave now; undefined where one only makes room for itself. */
+  #reason: RemovalReason | undefined = 'evicted'
 
   constructor(backend: CacheBackend, options: Resolved) {
     this.#backend = backend
@@ -128,7 +131,7 @@ class KeyValueBackend implements TagBackend {
     const keepUntil = this.#time.now() + ttl
     const bytes = encodeEntry(entry, { identity: `${this.#run}/${identity}` })
     const kept = this.#backend.set(this.#address(entry.key), bytes, Math.ceil(ttl / 1000)) as MaybePromise<unknown>
-    const known = { key: entry.key, identity, keepUntil, stamp: entry.stamp, links: [] }
+    const known = { key: entry.key, identity, keepUntil, time: entry.time, stamp: entry.stamp, links: [] }
     if (!isPromise(kept)) return this.#know(entry, known)
     this.#underWay.set(entry.key, identity)
     const arrive = () => this.#underWay.get(entry.key) === identity && this.#underWay.delete(entry.key)
@@ -193,7 +196,8 @@ class KeyValueBackend implements TagBackend {
   #know(entry: Entry, known: Known): boolean {
     if (isOutdated(entry.stamp, this.#index.invalidatedAt(entry.tags))) return false
     const existing = this.#known.peek(entry.key)
-    if (existing) this.#forget(existing, 'replaced')
+    const isSame = existing?.stamp === entry.stamp && existing.time === entry.time && hasEncodings(entry)
+    if (existing) this.#forget(existing, isSame ? undefined : 'replaced')
     this.#index.attach(known, entry.tags)
     this.#known.set(entry.key, known)
     return true
@@ -204,7 +208,7 @@ class KeyValueBackend implements TagBackend {
     this.#drop(known.key)
   }
 
-  #forget(known: Known, reason: RemovalReason): void {
+  #forget(known: Known, reason: RemovalReason | undefined): void {
     this.#reason = reason
     this.#known.delete(known.key)
     this.#reason = 'evicted'
@@ -213,6 +217,7 @@ class KeyValueBackend implements TagBackend {
   #leave(known: Known): void {
     this.#index.detach(known)
     if (this.#reason === 'evicted') this.#drop(known.key)
+    if (this.#reason === undefined) return
     for (const listener of this.#listeners) listener({ reason: this.#reason, entries: 1, key: known.key })
   }
 
@@ -237,6 +242,11 @@ class KeyValueBackend implements TagBackend {
   #address(key: string): string {
     return `tagcache/${key}`
   }
+}
+
+// What is stored again for their sake is what was there before.
+function hasEncodings({ response }: Entry): boolean {
+  return response.encodings !== undefined && response.encodings.length > 0
 }
 
 function tryDecode(bytes: unknown): { entry: Entry; identity: string } | Error {

@@ -1,5 +1,12 @@
 import { LRUCache } from 'lru-cache'
-import type { Entry, HeaderField, Removal, RemovalReason } from '../core/entry.ts'
+import {
+  type Encoding,
+  type Entry,
+  type HeaderField,
+  isSameResponse,
+  type Removal,
+  type RemovalReason,
+} from '../core/entry.ts'
 import { isOutdated } from '../core/tags.ts'
 import { systemTime, type Time } from '../core/time.ts'
 import { checkOptions, countOf, sizeOf } from '../core/values.ts'
@@ -46,7 +53,8 @@ class MemoryBackend implements TagBackend<true> {
   readonly #index: TagIndex<Held>
   #held: LRUCache<string, Held>
   readonly #listeners: ((removal: Removal) => void)[] = []
-  #reason: RemovalReason = 'evicted'
+  /** Why entries leave now; undefined where one only makes room for itself. */
+  #reason: RemovalReason | undefined = 'evicted'
 
   constructor(maxSize: number, maxEntries: number, time: Pick<Time, 'now'>, schedule: Schedule | undefined) {
     this.maxBodySize = Math.floor(maxSize / LARGEST_BODY_SHARE)
@@ -78,7 +86,7 @@ class MemoryBackend implements TagBackend<true> {
   store(entry: Entry, ttl: number): boolean {
     if (isOutdated(entry.stamp, this.#index.invalidatedAt(entry.tags))) return false
     const existing = this.#held.peek(entry.key)
-    if (existing) this.#remove(existing, 'replaced')
+    if (existing) this.#remove(existing, isSameResponse(existing.entry, entry) ? undefined : 'replaced')
     const held: Held = { entry, stamp: entry.stamp, keepUntil: this.#time.now() + ttl, links: [] }
     this.#index.attach(held, entry.tags)
     this.#held.set(entry.key, held)
@@ -137,7 +145,7 @@ class MemoryBackend implements TagBackend<true> {
     return { entry: held.entry, invalidatedAt: this.#index.latestOf(held), clock: this.#index.clock }
   }
 
-  #remove(held: Held, reason: RemovalReason): void {
+  #remove(held: Held, reason: RemovalReason | undefined): void {
     this.#reason = reason
     this.#held.delete(held.entry.key)
     this.#reason = 'evicted'
@@ -145,6 +153,7 @@ class MemoryBackend implements TagBackend<true> {
 
   #leave(held: Held): void {
     this.#index.detach(held)
+    if (this.#reason === undefined) return
     const expired = this.#reason === 'evicted' && held.keepUntil <= this.#time.now()
     this.#tell({ reason: expired ? 'expired' : this.#reason, entries: 1, key: held.entry.key })
   }
@@ -158,14 +167,22 @@ class MemoryBackend implements TagBackend<true> {
 const ENTRY_OVERHEAD = 640
 const FIELD_OVERHEAD = 72
 const TAG_OVERHEAD = 160
+// The heads that are made of a response for its answers without a coding and in each, which are kept with it.
+const REPRESENTATION_OVERHEAD = 640
+const ENCODING_OVERHEAD = 1088
 
 function bytesOf(entry: Entry): number {
-  const { headers, trailers, body } = entry.response
+  const { headers, trailers, body, encodings } = entry.response
   let bytes = ENTRY_OVERHEAD + entry.key.length * 2 + body.byteLength
   for (const tag of entry.tags) bytes += TAG_OVERHEAD + tag.length
   for (const field of headers) bytes += bytesOfField(field)
   for (const field of trailers) bytes += bytesOfField(field)
+  if (encodings) bytes += bytesOfEncodings(encodings)
   return bytes
+}
+
+function bytesOfEncodings(encodings: readonly Encoding[]): number {
+  return encodings.reduce((sum, { body }) => sum + ENCODING_OVERHEAD + body.byteLength, REPRESENTATION_OVERHEAD)
 }
 
 function bytesOfField({ name, value }: HeaderField): number {

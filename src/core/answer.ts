@@ -1,5 +1,5 @@
 import type { Fields } from '../http/fields.ts'
-import { boundaryFor, contentRange, judgeRange, multipartBody, unsatisfiedRange } from '../http/ranges.ts'
+import { boundaryFor, contentRange, isDatedRange, judgeRange, multipartBody, unsatisfiedRange } from '../http/ranges.ts'
 import { isConditional, isLeftOutOf304, isNotModified } from '../http/validators.ts'
 import { fieldsOf, fieldValue, type HeaderField, type StoredResponse } from './entry.ts'
 import { rangeWithin, storedPart } from './partial.ts'
@@ -33,11 +33,17 @@ export function answerTo(question: Question, response: StoredResponse, now: numb
     if (isConditional(headers) && isNotModified(headers, validatorsOf(response), now)) return without(304)
   }
   if (response.status === 200) {
-    if (mayDivide && headers.range !== undefined && method === 'GET') return divided(headers, response, now)
+    const isDivided = mayDivide && headers.range !== undefined && method === 'GET' && isDivisible(response, headers)
+    if (isDivided) return divided(headers, response, now)
   } else if (response.status === 206) {
     return within(headers, response, now)
   }
   return { status: response.status, body: response.body, isBodiless: false, own: NONE }
+}
+
+// What is there in several codings is divided in none of them; and a date does not say of which one a client has a part.
+function isDivisible({ encodings, headers }: StoredResponse, request: Fields): boolean {
+  return !encodings || (fieldValue(headers, 'content-encoding') === undefined && !isDatedRange(request))
 }
 
 function validatorsOf({ headers }: StoredResponse): Fields {

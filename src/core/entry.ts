@@ -1,3 +1,4 @@
+import { CODINGS, type Coding } from '../http/compression.ts'
 import type { Fields } from '../http/fields.ts'
 import type { Terms } from '../http/policy.ts'
 
@@ -20,6 +21,14 @@ export interface StoredResponse {
   readonly removed: readonly string[]
   readonly body: Uint8Array
   readonly trailers: readonly HeaderField[]
+  /** What the cache has made of the body, the smallest first; absent where the response is one for all, whatever codings they accept. */
+  readonly encodings?: readonly Encoding[]
+}
+
+/** The body in a content coding (RFC 9110, 8.4). */
+export interface Encoding {
+  readonly coding: Coding
+  readonly body: Uint8Array
 }
 
 /** What a backend keeps under a key. Its lifetime and its use when stale count from `time` on. */
@@ -76,6 +85,11 @@ export function freshFor(entry: Entry, now: number): number {
   return entry.lifetime - Math.max(0, now - entry.time)
 }
 
+/** Whether both are one response, of which more encodings may be there by now. */
+export function isSameResponse(one: Entry, other: Entry): boolean {
+  return one.stamp === other.stamp && one.time === other.time && one.response.body === other.response.body
+}
+
 /** Whether this is an entry that can be answered with; a backend may have handed out anything. */
 export function isSound(entry: unknown): entry is Entry {
   if (!isObject(entry)) return false
@@ -100,10 +114,20 @@ function isSoundTerms(terms: Record<string, unknown>): boolean {
 
 function isSoundResponse(response: unknown): boolean {
   if (!isObject(response)) return false
-  const { status, statusMessage, headers, removed, body, trailers } = response
+  const { status, statusMessage, headers, removed, body, trailers, encodings = [] } = response
   const isFinal = Number.isInteger(status) && Number(status) >= 200 && Number(status) <= 999
   const isText = typeof statusMessage === 'string' && FIELD_VALUE.test(statusMessage)
-  return isFinal && isText && isFields(headers) && isTexts(removed) && isFields(trailers) && body instanceof Uint8Array
+  const isWhole = body instanceof Uint8Array && isEncodings(encodings)
+  return isFinal && isText && isFields(headers) && isTexts(removed) && isFields(trailers) && isWhole
+}
+
+function isEncodings(encodings: unknown): boolean {
+  return Array.isArray(encodings) && encodings.every(isEncoding)
+}
+
+function isEncoding(encoding: unknown): boolean {
+  if (!isObject(encoding)) return false
+  return CODINGS.includes(encoding.coding as Coding) && encoding.body instanceof Uint8Array
 }
 
 // RFC 9110, 5.1 and 5.5.

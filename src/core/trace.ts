@@ -50,6 +50,13 @@ export type CacheEvent =
   | { readonly type: 'clear'; readonly isDelivered: boolean }
   /** A handler has thrown, and its client was given a stale response instead of the error. */
   | { readonly type: 'failure'; readonly route: string; readonly error: unknown }
+  /** Encodings were made of a stored response, the smallest first; they are kept unless it was purged or replaced meanwhile. */
+  | {
+      readonly type: 'compression'
+      readonly key: string
+      readonly codings: readonly string[]
+      readonly isKept: boolean
+    }
   | { readonly type: 'fault'; readonly operation: string; readonly error: unknown }
   /**
    * The backend is left alone after a fault, and used again; invalidations wait until it takes them, while nothing stored is

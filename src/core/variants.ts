@@ -75,6 +75,11 @@ export class Variants {
     return this.#place(seeker, this.#varianceOf(seeker.parts))
   }
 
+  /** Whether a place without variants, found earlier for the same parts, is where to look now. */
+  isStill({ key, primary, variance }: Place, parts: KeyParts): boolean {
+    return key === primary && !this.#memories.has(primary) && this.#varianceOf(parts) === variance
+  }
+
   /** Where to keep a response that varies on `names`, learning from it for the next requests; undefined for nowhere. */
   lodge(seeker: Seeker, names: readonly string[], response: Fields, most: number): Lodging | undefined {
     const stated = parseSearchVariance(combined(response, 'no-vary-search'))

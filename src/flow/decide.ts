@@ -12,16 +12,16 @@ export function decide(flow: Flow, run: Run, head: ResponseHead): Decision {
   const reason = reasonAgainst(flow, run, head, judged)
   if (reason !== undefined || !judged.storable) return refuseToStore(flow, run, head, reason ?? 'skip')
   if (judged.terms.lifetime <= 0) letGo(flow, run)
-  const { terms, keep, vary } = judged
+  const { terms, keep, vary, isNegotiated } = judged
   const cacheStatus = flow.status({ hit: false, forward: run.forward, stored: true })
-  return { store: true, terms: jittered(flow, run, terms), keep, vary, cacheStatus }
+  return { store: true, terms: jittered(flow, run, terms), keep, vary, isNegotiated, cacheStatus }
 }
 
 /** Whether a response of that head could be stored, by what it says and what its route says. */
 export function judgeRun(flow: Flow, { route, ttl, visit }: Run, head: ResponseHead): Storability {
   // Named one by one: an object with all that a route says besides costs more than judging does.
   const { statuses, targetedFields, heuristic, staleWhileRevalidate, staleIfError } = route
-  const { keepStale, storeSetCookie, storePartial } = route
+  const { keepStale, storeSetCookie, storePartial, compress } = route
   const policy = {
     ownTtl: ttl,
     routeTtl: route.ttl,
@@ -34,6 +34,7 @@ export function judgeRun(flow: Flow, { route, ttl, visit }: Run, head: ResponseH
     keepStale,
     storeSetCookie,
     storePartial,
+    compress,
     isAuthorized: isAuthorized(visit),
   }
   return judgeStorage(head, policy, flow.now())
@@ -56,6 +57,7 @@ const UNKEPT = {
   store: true,
   keep: 0,
   vary: [],
+  isNegotiated: false,
   terms: {
     lifetime: 0,
     initialAge: 0,

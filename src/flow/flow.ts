@@ -3,6 +3,7 @@ import { Backoff } from '../core/backoff.ts'
 import type { Entry } from '../core/entry.ts'
 import { Flights } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
+import { Queue } from '../core/queue.ts'
 import type { Trace } from '../core/trace.ts'
 import { type Place, Variants } from '../core/variants.ts'
 import type { WarningCode } from '../errors.ts'
@@ -10,9 +11,14 @@ import type { Events } from '../events.ts'
 import { formatCacheStatus, type Handling } from '../http/cache-status.ts'
 import type { Fields } from '../http/fields.ts'
 import type { ResolvedCache } from '../options/cache.ts'
-import { type ResolvedRoute, type RouteOptions, resolveRoute } from '../options/route.ts'
+import { checkFront, type ResolvedRoute, type RouteOptions, resolveRoute } from '../options/route.ts'
 import type { Visit } from '../visit.ts'
+import { FrontMemory } from './front.ts'
 import type { Run, Waiting } from './run.ts'
+
+// Each takes one of the four threads that Node has for files, names and hashes too; a body that waits is kept meanwhile.
+const MOST_ENCODED_AT_ONCE = 2
+const MOST_TO_ENCODE = 1000
 
 /** What the steps of a request share: the backend behind its guard, what is under way, what is known, and who is told. */
 export class Flow {
@@ -22,10 +28,16 @@ export class Flow {
   readonly backoff: Backoff
   /** Keys whose handler failed lately. */
   readonly failing: Backoff
+  /** Bodies of which encodings are made. */
+  readonly encoding = new Queue(MOST_ENCODED_AT_ONCE, MOST_TO_ENCODE)
   /** Runs whose error what is stored may replace, until it is purged. */
   readonly replaceable = new Set<Run>()
   /** What every entry carries where the backend is shared. */
   readonly implicitTags: readonly string[]
+  /** What is known of requests before an application has them; undefined where nobody stands there. */
+  front: FrontMemory | undefined
+  /** Whether a route says that it must not be answered there: then what an outer layer says does not count for all below. */
+  hasExceptions = false
   /** Every request goes to its handler. */
   isClosed = false
   /** The backend is closed as well: there is nothing left to purge. */
@@ -46,6 +58,20 @@ export class Flow {
   /** Options of a route over those of the cache, or over an outer layer's. Throws where a static tag is none. */
   route(options: RouteOptions<never>, base: ResolvedRoute = this.options.route): ResolvedRoute {
     return resolveRoute(options, base)
+  }
+
+  /** Options of a route where it is made; there what it can never be answered with is refused. */
+  makeRoute(options: RouteOptions<never>): ResolvedRoute {
+    const route = this.route(options)
+    checkFront(options, route)
+    if (options.front === false) this.hasExceptions = true
+    return route
+  }
+
+  /** Has it answered in front of applications too. */
+  openFront(): FrontMemory {
+    this.front ??= new FrontMemory(this.options.time)
+    return this.front
   }
 
   /** The time that counts for this cache, in epoch milliseconds. */

@@ -6,6 +6,7 @@ import type { Trace } from '../core/trace.ts'
 import type { Terms } from '../http/policy.ts'
 import { routeName } from '../visit.ts'
 import { declineNewer, letGo, skipReason } from './decide.ts'
+import { encodeLater } from './encode.ts'
 import type { Flow } from './flow.ts'
 import { dropLease, takeLease } from './lease.ts'
 import { markerOf } from './marker.ts'
@@ -35,14 +36,27 @@ export function land(
   const lodging = lodgingOf(flow, run, decision.vary, whole)
   if (!lodging) return abandon(flow, run, 'variants')
   run.tags.add(uriTag(flow, run.visit, fieldsOf(whole.headers)))
-  const entry = entryOf(flow, run, lodging.key, decision.terms, whole)
+  const entry = entryOf(flow, run, lodging.key, decision.terms, negotiable(whole, decision.isNegotiated))
   if (lodging.key !== run.key && run.key === run.place.primary && flow.guard.hasLeases && decision.keep > 0) {
     void flow.guard.store(markerOf(run, entry, lodging.names), decision.keep)
   }
+  teachFront(flow, run, lodging.names)
   if (decision.keep > 0) return keep(flow, run, entry, decision.keep)
   endRun(flow, run)
   recordRun(flow, run, { stored: false, reason: 'unstorable' })
   return serveWaiters(flow, run, entry)
+}
+
+// The next one may be answered before the application has it.
+function teachFront({ front }: Flow, { visit, parts, route }: Run, names: readonly string[]): void {
+  if (front && visit.sighting) front.learn(visit.sighting, { visit, parts, route, names }, true)
+}
+
+/** A response with the encodings that it has, or none yet, where it is sent in content codings as well. */
+export function negotiable(response: StoredResponse, isNegotiated: boolean): StoredResponse {
+  if (isNegotiated) return response.encodings ? response : { ...response, encodings: [] }
+  const { encodings: _, ...one } = response
+  return one
 }
 
 // A part is kept only where it is what it says; one that was asked for to complete another, only as the whole.
@@ -96,6 +110,7 @@ export function keep(
   flow.failing.succeed(run.key)
   return chain(flow.guard.store(entry, milliseconds, isElsewhere ? undefined : lease), (stored) => {
     if (run.isRetracted) void flow.guard.delete(entry.key)
+    if (stored) encodeLater(flow, entry, milliseconds, run.route)
     if (stored) recordRun(flow, run, { stored, cost: entry.cost, ttl: entry.lifetime, ...how })
     else void chain(whyNotKept(flow, entry), (reason) => recordRun(flow, run, { stored, reason }))
     return serveWaiters(flow, run, entry)

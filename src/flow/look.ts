@@ -3,10 +3,12 @@ import { ageOf, type Entry, freshFor } from '../core/entry.ts'
 import type { Flight } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
 import { chain, type MaybePromise } from '../core/maybe.ts'
+import { represented } from '../core/representation.ts'
 import { isOutdated } from '../core/tags.ts'
 import type { Place } from '../core/variants.ts'
 import type { Forward } from '../http/cache-status.ts'
 import { forbidsStoring, judgeReuse, type Wishes, wishesOf } from '../http/reuse.ts'
+import type { ResolvedRoute } from '../options/route.ts'
 import { admit, isByteRange, routeName, type Visit } from '../visit.ts'
 import type { Flow } from './flow.ts'
 import { leaseEnd, needsOf } from './lease.ts'
@@ -105,7 +107,10 @@ function judgeEntry(flow: Flow, looked: Looked, lookup: Lookup, onWait: OnWait):
   const left = freshFor(entry, now)
   const canRefresh = left <= 0 && entry.staleWhileRevalidate > 0 && visit.canRefresh()
   const reuse = judgeReuse(entry, { freshFor: left, age: ageOf(entry, now) }, wishes, canRefresh)
-  if (reuse.kind === 'fresh') return hit(flow, visit, entry, now, early(flow, looked, lookup, left), lookup.tier)
+  if (reuse.kind === 'fresh') {
+    learn(flow, looked)
+    return hit(flow, visit, entry, now, early(flow, looked, lookup, left), lookup.tier)
+  }
   if (reuse.kind === 'stale') {
     const isWhile = reuse.reason === 'stale-while-revalidate'
     const isElsewhere = lookup.lease?.kind === 'held'
@@ -120,8 +125,23 @@ function judgeEntry(flow: Flow, looked: Looked, lookup: Lookup, onWait: OnWait):
   return compute(flow, waitingWith(looked, lookup, entry, mayReplaceError), forward, wishes, onWait)
 }
 
+// The next one may be answered before the application has it.
+function learn(flow: Flow, { visit, parts, place }: Looked): void {
+  const { front } = flow
+  if (!front || !visit.sighting) return
+  front.learn(visit.sighting, { visit, parts, route: visit.route, names: place.names }, !flow.hasExceptions)
+}
+
 function waitingWith(looked: Looked, { clock, lease }: Lookup, stored?: Entry, mayReplaceError = false): Waiting {
   return { ...looked, stamp: clock, stored, mayReplaceError, lease }
+}
+
+// By chance this is passed in one of twenty thousand times.
+const HARDLY_EVER = 10
+
+/** Whether a response could be due to be made anew, which is not for whoever stands in front to do. */
+export function mayBeDue({ earlyRefresh }: ResolvedRoute, { cost }: Entry, left: number): boolean {
+  return earlyRefresh > 0 && cost * earlyRefresh * HARDLY_EVER >= left
 }
 
 // Popular responses are made anew before they become stale, by one of those who ask, each with a chance that grows with the
@@ -136,11 +156,26 @@ function early(flow: Flow, looked: Looked, lookup: Lookup, left: number): Run | 
 }
 
 function hit(flow: Flow, visit: Visit, entry: Entry, now: number, refresh: Run | undefined, tier?: Tier): Finding {
-  const ttl = freshFor(entry, now)
+  recordHit(flow, routeName(visit), { entry, now, tier })
+  return found(flow, visit, entry, now, hitStatus(flow, entry, now), refresh)
+}
+
+/** Leaves the record of a request that a fresh entry answers. */
+export function recordHit(flow: Flow, route: string, { entry, now, tier }: HitRecord): void {
   const { key, cost } = entry
-  const trace = { type: 'trace', outcome: 'hit', route: routeName(visit), key, stored: false, ttl, cost } as const
+  const trace = { type: 'trace', outcome: 'hit', route, key, stored: false, ttl: freshFor(entry, now), cost } as const
   flow.events.emit(tier === undefined ? trace : { ...trace, tier })
-  return found(flow, visit, entry, now, flow.status({ hit: true, ttl: Math.floor(ttl / 1000) }), refresh)
+}
+
+interface HitRecord {
+  readonly entry: Entry
+  readonly now: number
+  readonly tier?: Tier | undefined
+}
+
+/** What Cache-Status says of it. */
+export function hitStatus(flow: Flow, entry: Entry, now: number): string {
+  return flow.status({ hit: true, ttl: Math.floor(freshFor(entry, now) / 1000) })
 }
 
 function stale(flow: Flow, visit: Visit, entry: Entry, now: number, reason: string, refresh?: Run): Finding {
@@ -168,14 +203,16 @@ function collapsed(flow: Flow, { visit, stored }: Waiting, entry: Entry, forward
 
 function found(
   flow: Flow,
-  { route }: Visit,
+  { route, method, headers }: Visit,
   entry: Entry,
   now: number,
   cacheStatus: string,
   refresh: Run | undefined,
 ): Finding {
   const tagging = route.tagField === undefined ? undefined : taggingOf(flow, route, entry.tags)
-  return { kind: 'hit', entry, now, age: ageOf(entry, now), cacheStatus, tagging, refresh }
+  const response = represented(entry.response, { method, headers })
+  const asked = response === entry.response ? entry : { ...entry, response }
+  return { kind: 'hit', entry: asked, now, age: ageOf(entry, now), cacheStatus, tagging, refresh }
 }
 
 function pass(flow: Flow, visit: Visit, forward: Forward, reason: string): Finding {

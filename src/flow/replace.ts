@@ -8,7 +8,7 @@ import { withoutWeakness } from '../http/validators.ts'
 import { routeName } from '../visit.ts'
 import { jittered, judgeRun, skipReason } from './decide.ts'
 import type { Flow } from './flow.ts'
-import { abandon, endRun, entryOf, keep, lodgingOf, recordRun, serveWaiters } from './land.ts'
+import { abandon, endRun, entryOf, keep, lodgingOf, negotiable, recordRun, serveWaiters } from './land.ts'
 import type { Run, Substitution } from './run.ts'
 import { collectTags } from './tags.ts'
 import { validatorsOf } from './usable.ts'
@@ -62,7 +62,8 @@ function renewal(flow: Flow, run: Run, stored: Entry, below: Below): Substitutio
   const lodging =
     judged.storable && reason === undefined && !isOther ? lodgingOf(flow, run, judged.vary, response) : undefined
   if (judged.storable && lodging) {
-    const entry = entryOf(flow, run, lodging.key, jittered(flow, run, judged.terms), response)
+    const renewed = negotiable(response, judged.isNegotiated)
+    const entry = entryOf(flow, run, lodging.key, jittered(flow, run, judged.terms), renewed)
     const cacheStatus = flow.status({ hit: false, forward: run.forward, forwardStatus: 304, stored: true })
     return { entry, now, age: ageOf(entry, now), cacheStatus, fate: { kind: 'renew', keep: judged.keep } }
   }

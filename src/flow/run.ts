@@ -108,6 +108,8 @@ export type Decision =
       /** For how many milliseconds; 0 where it is only for one who waits. */
       readonly keep: number
       readonly vary: readonly string[]
+      /** Whether it is sent in content codings as well. */
+      readonly isNegotiated: boolean
       readonly cacheStatus: string
     }
   | { readonly store: false; readonly reason: string; readonly cacheStatus: string }

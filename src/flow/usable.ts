@@ -9,13 +9,16 @@ import { parseSearchVariance } from '../http/no-vary-search.ts'
 import { varyNames } from '../http/vary.ts'
 import { isAuthorized, type Visit } from '../visit.ts'
 
+/** As much of a request as decides whether an entry may answer it. */
+export type Asker = Pick<Visit, 'method' | 'headers' | 'route'>
+
 /** Whether what was found is the entry of that key, and not purged. */
 export function isValid({ entry, invalidatedAt }: Lookup, key: string): boolean {
   return entry !== undefined && entry.key === key && !isOutdated(entry.stamp, invalidatedAt)
 }
 
 /** The entry that may be used for this request, fresh or stale. */
-export function usable(found: Lookup, place: Place, visit: Visit, now: number): Entry | undefined {
+export function usable(found: Lookup, place: Place, visit: Asker, now: number): Entry | undefined {
   const { entry } = found
   if (!entry || !isValid(found, place.key) || !mayShare(visit, entry)) return undefined
   if (!isFor(place, entry)) return undefined
@@ -41,7 +44,7 @@ function isCovered({ names, assumed }: Place, { response }: Entry): boolean {
   })
 }
 
-function isWithin({ response }: Entry, { method, headers }: Visit, now: number): boolean {
+function isWithin({ response }: Entry, { method, headers }: Asker, now: number): boolean {
   return method === 'GET' && rangeWithin(response, headers, now) !== undefined
 }
 
@@ -59,7 +62,7 @@ function agrees(variance: string, { response }: Entry): boolean {
 }
 
 /** Whether whoever asks may have that entry (RFC 9111, 3.5). */
-export function mayShare(visit: Visit, entry: Entry): boolean {
+export function mayShare(visit: Asker, entry: Entry): boolean {
   return entry.isShared || !isAuthorized(visit)
 }
 

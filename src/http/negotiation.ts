@@ -129,3 +129,26 @@ export function alsoChosenFrom(fewer: AcceptedCodings, more: AcceptedCodings, ch
     [...fewer.codings].every((name) => more.codings!.has(name)) && (coding === 'identity' || fewer.codings.has(coding))
   )
 }
+
+/** How much a client wants each coding, from 0 for not at all to 1; `*` is for those not named. */
+export type CodingWeights = ReadonlyMap<string, number>
+
+/** The weights in Accept-Encoding, or undefined where it is absent or malformed. Of one that is named twice the lower counts. */
+export function codingWeights(value: string | undefined): CodingWeights | undefined {
+  const preferences = value === undefined ? undefined : parsePreferences(value, CODING)
+  if (!preferences) return undefined
+  const weights = new Map<string, number>()
+  for (const { name, weight } of preferences) {
+    const coding = codingOf(name)
+    weights.set(coding, Math.min(weight, weights.get(coding) ?? 1))
+  }
+  return weights
+}
+
+// Less than any that can be said: what is not spoken of is acceptable without a coding, after everything else.
+const LEAST_WEIGHT = 0.0005
+
+/** How much a coding is wanted; of `identity`, which is no coding, that is something unless it is ruled out (RFC 9110, 12.5.3). */
+export function weightOf(coding: string, weights: CodingWeights): number {
+  return weights.get(coding) ?? weights.get('*') ?? (coding === 'identity' ? LEAST_WEIGHT : 0)
+}

@@ -1,4 +1,5 @@
 import { type Directives, directiveSeconds, parseCacheControl } from './cache-control.ts'
+import { mayBeCompressed } from './compression.ts'
 import { combined, type Fields, firstLine, listMembers } from './fields.ts'
 import {
   explicitLifetime,
@@ -43,6 +44,8 @@ export interface StoragePolicy {
   readonly keepStale: number
   readonly storeSetCookie: boolean
   readonly storePartial: boolean
+  /** What is made of compressible bodies; undefined for nothing. */
+  readonly compress: object | undefined
   /** The request had Authorization, and nobody but the response says who may share it (RFC 9111, 3.5). */
   readonly isAuthorized: boolean
 }
@@ -85,6 +88,8 @@ export type Storability =
       /** Milliseconds for which it is of any use, fresh or stale. */
       readonly keep: number
       readonly vary: readonly string[]
+      /** Whether it is sent in content codings as well, which its Vary has to say. */
+      readonly isNegotiated: boolean
     }
   | { readonly storable: false; readonly reason: Unstorable }
 
@@ -94,7 +99,8 @@ export function judgeStorage(head: ResponseHead, policy: StoragePolicy, now: num
   const sayings = sayingsOf(fields, policy.targetedFields)
   const reason = forbidden(head, sayings.control, policy)
   if (reason) return { storable: false, reason }
-  const vary = allVaryNames(head)
+  const isNegotiated = policy.compress !== undefined && mayBeCompressed(status, fields, head.outerCacheControl)
+  const vary = allVaryNames(head, isNegotiated)
   if (vary === '*') return { storable: false, reason: 'vary' }
   const explicit = explicitLifetime(fields, sayings, now)
   const heuristic = policy.heuristic && !explicit ? heuristicLifetime(status, fields, sayings, now) : undefined
@@ -113,7 +119,7 @@ export function judgeStorage(head: ResponseHead, policy: StoragePolicy, now: num
     initialAge: age,
   })
   const keep = usefulFor(fields, terms, policy)
-  return keep > 0 ? { storable: true, terms, keep, vary } : { storable: false, reason: 'expired' }
+  return keep > 0 ? { storable: true, terms, keep, vary, isNegotiated } : { storable: false, reason: 'expired' }
 }
 
 function termsOf(
@@ -160,14 +166,15 @@ function isExplicitlyShared(control: Directives): boolean {
   return control.has('public') || control.has('must-revalidate') || control.has('s-maxage')
 }
 
-// Layers that answer CORS say Vary: Origin for a field that they set themselves, anew for each visitor.
-function allVaryNames({ fields, outerVary }: ResponseHead): readonly string[] | '*' {
+// Layers that answer CORS say Vary: Origin for a field that they set themselves, anew for each visitor; those that compress,
+// Accept-Encoding for what they do to a response without a coding.
+function allVaryNames({ fields, outerVary }: ResponseHead, isNegotiated: boolean): readonly string[] | '*' {
   const own = varyNames(combined(fields, 'vary'))
   const outer = varyNames(outerVary)
   if (own === '*' || outer === '*') return '*'
   return mergeNames(
     own,
-    outer.filter((name) => name !== 'origin'),
+    outer.filter((name) => name !== 'origin' && !(isNegotiated && name === 'accept-encoding')),
   )
 }
 

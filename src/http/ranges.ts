@@ -145,3 +145,9 @@ function digestOf(sent: readonly Buffer[], attempt: number): string {
   for (const bytes of sent) hash.update(bytes)
   return hash.digest('hex').slice(0, 32)
 }
+
+/** Whether the part that is asked for is to go with what has a date, which all codings of a response have in common. */
+export function isDatedRange(request: Fields): boolean {
+  const validator = combined(request, 'if-range')
+  return validator !== undefined && !validator.includes('"')
+}

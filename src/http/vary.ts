@@ -8,6 +8,13 @@ export function varyNames(value: string | undefined): readonly string[] | '*' {
   return names.includes('*') ? '*' : mergeNames(names, [])
 }
 
+/** A value of Vary with what another one says after it, each name once. */
+export function withNames(vary: string | undefined, added: string): string {
+  const known = listMembers(vary).map((name) => name.toLowerCase())
+  const missing = listMembers(added).filter((name) => !known.includes(name.toLowerCase()))
+  return [...(vary === undefined || vary.trim() === '' ? [] : [vary]), ...missing].join(', ')
+}
+
 /** Both lists of names as one, sorted, each name once. */
 export function mergeNames(some: readonly string[], others: readonly string[]): readonly string[] {
   if (others.length === 0 && some.length < 2) return some

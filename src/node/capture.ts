@@ -2,16 +2,19 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import etag from 'etag'
 import { type Answer, answerTo } from '../core/answer.ts'
 import type { HeaderField, StoredResponse } from '../core/entry.ts'
+import { heldTag, represented } from '../core/representation.ts'
 import { decide, decline, declineNewer } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land, release } from '../flow/land.ts'
 import { maySubstitute, settle, substitute } from '../flow/replace.ts'
 import type { Decision, Run, Substitution } from '../flow/run.ts'
 import { taggingOf, withheldFields } from '../flow/tags.ts'
+import { mayBeCompressed, varyOnCoding } from '../http/compression.ts'
 import { formatDate } from '../http/date.ts'
-import { type Fields, firstLine } from '../http/fields.ts'
+import { combined, type Fields, firstLine } from '../http/fields.ts'
 import { speaksOfCaching, storableField } from '../http/policy.ts'
 import { isLeftOutOf304, isNotModified } from '../http/validators.ts'
+import type { ResolvedRoute } from '../options/route.ts'
 import { onClose } from './close.ts'
 import { Conditions } from './conditions.ts'
 import { type Head, type HeadChange, interceptHead, textOf } from './head.ts'
@@ -123,11 +126,16 @@ class Recorder implements Recording {
 
   #substituteHead(head: Head, inner: InnerFields, substitution: Substitution): HeadChange {
     const { entry, now } = substitution
-    const answer = answerTo(this.#req, entry.response, now, !mayBeEncoded(this.#req, this.#res))
+    const response = represented(entry.response, this.#req)
+    const answer = answerTo(this.#req, response, now, !mayBeEncoded(this.#req, this.#res))
     this.#substitute = { substitution, answer }
     this.#isMuted = true
     const tagging = taggingOf(this.#flow, this.#run.route, entry.tags)
-    return substituteHead(answer, substitution, { head, inner, outer: this.#outer, tagging })
+    return substituteHead(
+      answer,
+      { ...substitution, entry: { ...entry, response } },
+      { head, inner, outer: this.#outer, tagging },
+    )
   }
 
   // Node has refused the head; whatever answers now, an error handler mostly, begins anew.
@@ -152,6 +160,8 @@ class Recorder implements Recording {
     const set: (readonly [string, string])[] = [
       ['Cache-Status', afterOthers(head.fields, this.#decision?.cacheStatus ?? '')],
     ]
+    const vary = this.#inner && negotiatedVary(this.#run.route, head, this.#inner)
+    if (vary !== undefined) set.push(['Vary', vary])
     if (this.#decision?.store && this.#run.route.clientCacheControl) {
       const added = clientFields(head.fields, head.status, this.#whole)
       for (const [name] of added) addedByDefault(this.#res, name)
@@ -160,8 +170,10 @@ class Recorder implements Recording {
     const tagging = this.#decision?.store ? taggingOf(this.#flow, this.#run.route, this.#run.tags) : undefined
     if (tagging) set.push(...tagging.set)
     const remove = tagging?.remove ?? withheldFields(this.#run.route)
-    const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
     const { client } = this.#conditions
+    const held = vary === undefined || !client ? undefined : heldTag(firstLine(head.fields, 'etag'), client, this.#req)
+    if (held !== undefined) set.push(['ETag', held])
+    const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
     if (head.status !== 200 || !client || !isNotModified(client, fields, this.#flow.now())) return { set, remove }
     this.#isMuted = true
     return { status: 304, set, remove: [...remove, ...Object.keys(fields).filter(isLeftOutOf304)] }
@@ -317,6 +329,16 @@ class Recorder implements Recording {
     this.#conditions.restore()
     abandon(this.#flow, this.#run, reason)
   }
+}
+
+/** Vary for a response that is, or will be, sent in content codings as well; undefined for any other. */
+export function negotiatedVary(
+  { compress }: Pick<ResolvedRoute, 'compress'>,
+  { status, fields }: Pick<Head, 'status' | 'fields'>,
+  { outerSayings, fields: own }: Pick<InnerFields, 'outerSayings' | 'fields'>,
+): string | undefined {
+  const isNegotiated = compress && mayBeCompressed(status, own, outerSayings.outerCacheControl)
+  return isNegotiated ? varyOnCoding(combined(fields, 'vary')) : undefined
 }
 
 /** Browsers cannot be purged, so they are to ask each time; the tag, where the body is known, makes asking cheap. */

@@ -2,6 +2,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import { pipeline, Readable, Transform } from 'node:stream'
 import { type Answer, answerTo } from '../core/answer.ts'
 import { type Entry, fieldValue, type StoredResponse } from '../core/entry.ts'
+import { heldTag, represented } from '../core/representation.ts'
 import { decide, decline, declineNewer, statusOf } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land } from '../flow/land.ts'
@@ -11,7 +12,7 @@ import { taggingOf, withheldFields } from '../flow/tags.ts'
 import { formatDate } from '../http/date.ts'
 import { combined, type Fields, firstLine } from '../http/fields.ts'
 import { isNotModified } from '../http/validators.ts'
-import { type Beginning, clientFields, joined, storedFields } from './capture.ts'
+import { type Beginning, clientFields, joined, negotiatedVary, storedFields } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead, namesSet, textOf } from './head.ts'
 import { addedByDefault, type InnerFields, innerFields, type OuterFields } from './layer.ts'
@@ -111,10 +112,15 @@ function substituteKoa(flow: Flow, run: Run, ctx: KoaLike, outer: OuterFields, s
   const { res } = ctx
   for (const name of res.getHeaderNames()) if (!outer.has(name)) res.removeHeader(name)
   for (const { name, value } of outer.values()) res.setHeader(name, value as string | string[])
-  replayKoa(ctx, substitution.entry, {
-    ...substitution,
-    tagging: taggingOf(flow, run.route, substitution.entry.tags),
-  })
+  const { entry } = substitution
+  replayKoa(
+    ctx,
+    { ...entry, response: represented(entry.response, ctx.req) },
+    {
+      ...substitution,
+      tagging: taggingOf(flow, run.route, entry.tags),
+    },
+  )
   void settle(flow, run, substitution)
 }
 
@@ -157,6 +163,7 @@ class ContextRecorder {
     if (substitution) return this.#replace(substitution)
     const body = bodyOf(this.#ctx.body)
     const decision = this.#decide(body)
+    this.#addVary()
     tell(this.#ctx.res, decision.cacheStatus)
     for (const name of withheldFields(this.#run.route)) this.#ctx.res.removeHeader(name)
     if (!decision.store || body === undefined) {
@@ -205,6 +212,15 @@ class ContextRecorder {
     })
   }
 
+  #addVary(): void {
+    const head = { status: this.#status, fields: this.#fields() }
+    const vary = negotiatedVary(this.#run.route, head, this.#inner)
+    if (vary === undefined) return
+    this.#ctx.res.setHeader('Vary', vary)
+    const held = heldTag(firstLine(head.fields, 'etag'), this.#conditions ?? {}, this.#ctx.req)
+    if (held !== undefined) this.#ctx.res.setHeader('ETag', held)
+  }
+
   #addClientFields(body: Buffer | undefined): void {
     const tagging = taggingOf(this.#flow, this.#run.route, this.#run.tags)
     for (const name of tagging?.remove ?? []) this.#ctx.res.removeHeader(name)
@@ -217,11 +233,8 @@ class ContextRecorder {
   }
 
   #isNotModified(): boolean {
-    return (
-      this.#status === 200 &&
-      this.#conditions !== undefined &&
-      isNotModified(this.#conditions, this.#fields(), this.#flow.now())
-    )
+    if (this.#status !== 200 || this.#conditions === undefined) return false
+    return isNotModified(this.#conditions, this.#fields(), this.#flow.now())
   }
 
   #date(): string | undefined {

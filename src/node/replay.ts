@@ -4,6 +4,7 @@ import type { Entry, HeaderField } from '../core/entry.ts'
 import type { Tagging } from '../flow/run.ts'
 import { combined, type Fields } from '../http/fields.ts'
 import { parseAcceptEncoding } from '../http/negotiation.ts'
+import { withNames } from '../http/vary.ts'
 import { addedByDefault } from './layer.ts'
 
 /** What is told to the client beside the stored response. */
@@ -78,11 +79,16 @@ function setField(res: ServerResponse, { name, value, append, isDefault }: Heade
 /** Adds to what a field says already. */
 export function appendTo(res: ServerResponse, name: string, value: string | readonly string[]): void {
   const before = res.getHeader(name)
-  if (before === undefined) res.setHeader(name, value as string | string[])
+  if (name.toLowerCase() === 'vary' && before !== undefined) res.setHeader(name, withNames(lines(before), lines(value)))
+  else if (before === undefined) res.setHeader(name, value as string | string[])
   // Cookies cannot share a line (RFC 9110, 5.3).
   else if (Array.isArray(before) || Array.isArray(value) || name.toLowerCase() === 'set-cookie')
     res.setHeader(name, [before, value].flat().map(String))
   else res.setHeader(name, `${before}, ${value}`)
+}
+
+function lines(value: number | string | readonly string[]): string {
+  return [value].flat().join(', ')
 }
 
 function endWhole(res: ServerResponse, body: Uint8Array): void {
@@ -112,9 +118,10 @@ export function isWrapped(res: ServerResponse): boolean {
 }
 
 // Node sends text together with the head, in one write; bytes take a second one, which for small bodies costs more.
-const LARGEST_TEXT = 4096
+export const LARGEST_TEXT = 4096
 
-function asText(body: Uint8Array): string {
+/** A body as text of one byte for each character. */
+export function asText(body: Uint8Array): string {
   return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1')
 }
 

@@ -10,7 +10,7 @@ import { refine, withheldFields } from '../flow/tags.ts'
 import { carried } from '../http/position.ts'
 import { type ResolvedRoute, type RouteOptions, shareKey } from '../options/route.ts'
 import type { Call, Target, Visit } from '../visit.ts'
-import { capture, type Recording } from './capture.ts'
+import { capture, negotiatedVary, type Recording } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
 import { purgeOnAnswer } from './purge.ts'
@@ -110,6 +110,7 @@ function visitOf({ flow, req, target, application }: Passage, { route, call }: S
     route,
     call,
     canRefresh: () => canRefresh(req, application),
+    sighting: flow.front?.sightingOf(req),
   }
 }
 
@@ -185,10 +186,12 @@ export function announce(
   }
   onClose(res, leaveRecord)
   interceptHead(res, {
-    change: ({ fields }) => {
+    change: ({ status, fields }) => {
       leaveRecord()
       if (layer.isSilent) return undefined
-      return { set: [['Cache-Status', afterOthers(fields, cacheStatus)]], remove: withheldFields(route) }
+      const vary = negotiatedVary(route, { status, fields }, { fields, outerSayings: {} })
+      const added = vary === undefined ? [] : [['Vary', vary] as const]
+      return { set: [['Cache-Status', afterOthers(fields, cacheStatus)], ...added], remove: withheldFields(route) }
     },
   })
   return undefined

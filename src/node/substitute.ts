@@ -1,6 +1,7 @@
 import { type Answer, fieldsOfAnswer } from '../core/answer.ts'
 import type { HeaderField } from '../core/entry.ts'
 import type { Substitution, Tagging } from '../flow/run.ts'
+import { withNames } from '../http/vary.ts'
 import type { Head, HeadChange } from './head.ts'
 import type { InnerFields, OuterFields } from './layer.ts'
 import { afterOthers } from './replay.ts'
@@ -50,6 +51,7 @@ function place(fields: Plan, { name, value, append, isDefault }: HeaderField): v
 }
 
 function joined(name: string, before: HeaderField['value'], value: HeaderField['value']): HeaderField['value'] {
+  if (name.toLowerCase() === 'vary') return withNames([before].flat().join(', '), [value].flat().join(', '))
   const isOne = typeof before === 'string' && typeof value === 'string' && name.toLowerCase() !== 'set-cookie'
   return isOne ? `${before}, ${value}` : [before, value].flat()
 }

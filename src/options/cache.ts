@@ -9,7 +9,7 @@ import { defaultRoute, type ResolvedRoute, ROUTE_OPTIONS, type RouteOptions, res
 
 /** What `createCache` takes; the options of a route among them are the defaults of all routes. */
 export interface CacheOptions<Args extends readonly unknown[] = readonly unknown[], T extends string = string>
-  extends Omit<RouteOptions<Args, T>, 'tags' | 'name' | 'ttl'> {
+  extends Omit<RouteOptions<Args, T>, 'tags' | 'name' | 'ttl' | 'front'> {
   /** Options that go together, over which those given beside it win. `'rfc9111'`: headers alone decide; `'rfc9111-full'`: with every optional feature of HTTP caching. Default: none. */
   preset?: Preset
   /** How long a response is fresh for which neither route nor response says so. Default 60 seconds. */
@@ -54,8 +54,11 @@ export interface ResolvedCache {
   readonly route: ResolvedRoute
 }
 
+// What is of one route, or has to be said of each.
+const OF_ROUTES_ALONE: ReadonlySet<string> = new Set(['tags', 'name', 'front'])
+
 const CACHE_OPTIONS = [
-  ...ROUTE_OPTIONS.filter((name) => name !== 'tags' && name !== 'name'),
+  ...ROUTE_OPTIONS.filter((name) => !OF_ROUTES_ALONE.has(name)),
   'preset',
   'backend',
   'namespace',

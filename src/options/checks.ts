@@ -1,5 +1,6 @@
 import { namesCarried, type TagList } from '../core/tags.ts'
-import { badValue, checkOptions, type Duration, durationOf } from '../core/values.ts'
+import { badValue, checkOptions, type Duration, durationOf, sizeOf } from '../core/values.ts'
+import { CODINGS, type Coding } from '../http/compression.ts'
 import type { VaryForm, VaryForms } from '../http/vary.ts'
 
 /** Which parameters belong to the key: all (`true`), none (`false`), those listed, or all but some; `*` stands for anything. */
@@ -11,11 +12,31 @@ export type Normalisation = 'list' | 'case-insensitive-list' | 'languages' | fal
 /** Tags, or what gives them when the response is known. */
 export type TagSource = TagList | ((...args: never) => TagList)
 
+/** Of which bodies encodings are kept, and in which codings, where Node has them. */
+export interface Compression {
+  readonly threshold: number
+  readonly codings: readonly Coding[]
+}
+
 // Each takes what a user gave for one option, and gives what the cache works with. Throws ERR_TAGCACHE_OPTION_VALUE.
 
 export function booleanOf(option: string, value: boolean | undefined): boolean | undefined {
   if (value !== undefined && typeof value !== 'boolean') throw badValue(option, value, 'true or false')
   return value
+}
+
+export function compressionOf(
+  compress: boolean | { readonly threshold?: number | string; readonly codings?: readonly Coding[] },
+): Compression | undefined {
+  if (compress === false) return undefined
+  const given = compress === true ? {} : compress
+  if (given === null || typeof given !== 'object') throw badValue('compress', compress, 'true, false or an object')
+  checkOptions('compress', given, ['threshold', 'codings'])
+  const { threshold = '1kb', codings = CODINGS } = given
+  if (!Array.isArray(codings) || codings.length === 0 || !codings.every((coding) => CODINGS.includes(coding))) {
+    throw badValue('compress.codings', codings, `a list of ${CODINGS.map((coding) => `"${coding}"`).join(', ')}`)
+  }
+  return { threshold: sizeOf('compress.threshold', threshold), codings: [...new Set<Coding>(codings)] }
 }
 
 export function optionalDuration(option: string, value: Duration | undefined): number | undefined {

@@ -1,11 +1,14 @@
 import type { TagList } from '../core/tags.ts'
-import { checkOptions, countOf, type Duration, durationOf, sizeOf } from '../core/values.ts'
+import { badValue, checkOptions, countOf, type Duration, durationOf, sizeOf } from '../core/values.ts'
 import type { TagField } from '../http/cache-groups.ts'
+import type { Coding } from '../http/compression.ts'
 import type { VaryForms } from '../http/vary.ts'
 import type { Normalisation, Selection, TagSource } from './checks.ts'
 import {
   booleanOf,
+  type Compression,
   coalescingOf,
+  compressionOf,
   eagernessOf,
   fieldNamesOf,
   functionOf,
@@ -92,8 +95,20 @@ export interface RouteOptions<Args extends readonly unknown[] = readonly unknown
   storePost?: boolean
   /** Whether parts (206) are stored to answer requests for ranges within them, and completed when the whole is asked for (RFC 9111, 3.3). Default `false`. */
   storePartial?: boolean
+  /**
+   * Whether compressible bodies are stored in content codings as well, and sent in the one that a client accepts: `br` and
+   * `gzip`, and `zstd` where Node has it, of those of `threshold` bytes or more. They are made once, after the response was
+   * stored. Default `false`; `true` is `{ threshold: '1kb', codings: ['br', 'zstd', 'gzip'] }`.
+   */
+  compress?: boolean | { readonly threshold?: number | string; readonly codings?: readonly Coding[] }
   /** The field in which clients, or a CDN, are told the tags of a response; `false` takes away what the handler said in any of the three. Default: what the handler said is left alone. */
   tagField?: TagField | false
+  /**
+   * Whether hits may be answered by `front(app)`, before the application sees the request: what stands around the route (authentication
+   * by anything but `Authorization` and `Cookie`, CORS, rate limits, logs) is skipped then. Not together with functions that look at the
+   * request: `scope`, `host`, `key`, `enabled`. Default `false`.
+   */
+  front?: boolean
 }
 
 /** A route's options with everything decided: times in milliseconds, names in lower case. */
@@ -131,7 +146,10 @@ export interface ResolvedRoute {
   readonly storeSetCookie: boolean
   readonly storePost: boolean
   readonly storePartial: boolean
+  /** What is made of compressible bodies; undefined for nothing. */
+  readonly compress: Compression | undefined
   readonly tagField: TagField | false | undefined
+  readonly front: boolean
 }
 
 export const ROUTE_OPTIONS = [
@@ -163,7 +181,9 @@ export const ROUTE_OPTIONS = [
   'storeSetCookie',
   'storePost',
   'storePartial',
+  'compress',
   'tagField',
+  'front',
 ] as const
 
 /** The options that decide under which key a response is kept, and for whom. */
@@ -217,14 +237,43 @@ export function defaultRoute(maxBodySize: number): ResolvedRoute {
     storeSetCookie: false,
     storePost: false,
     storePartial: false,
+    compress: undefined,
     tagField: undefined,
+    front: false,
   }
 }
 
 /** Resolves what `cached` was given, over `base`. Throws `ERR_TAGCACHE_OPTION_VALUE`, `ERR_TAGCACHE_OPTION_UNKNOWN` or `ERR_TAGCACHE_TAG`. */
 export function resolveRoute(options: RouteOptions<never>, base: ResolvedRoute): ResolvedRoute {
   checkOptions('cached()', options, ROUTE_OPTIONS)
-  return { ...resolveKey(options, base), ...resolveStorage(options, base), ...resolveStale(options, base) }
+  const front = booleanOf('front', options.front) ?? base.front
+  const route = {
+    ...resolveKey(options, base),
+    ...resolveStorage(options, base),
+    ...resolveStale(options, base),
+    front,
+  }
+  return front && unseenAtFront(route) ? { ...route, front: false } : route
+}
+
+/**
+ * Refuses `front: true` where nobody could answer before the framework has the request.
+ * Throws `ERR_TAGCACHE_OPTION_VALUE`.
+ */
+export function checkFront({ front }: RouteOptions<never>, route: ResolvedRoute): void {
+  const option = front ? unseenAtFront(route) : undefined
+  if (option === undefined) return
+  const remedy = option === 'scope' ? "say `scope: 'public'`, or leave `scope` out" : `leave \`${option}\` out`
+  throw badValue(
+    'front',
+    front,
+    `false where \`${option}\` is a function, which needs the framework's request: ${remedy}`,
+  )
+}
+
+// What has to be asked for each request, with the request as the framework shows it.
+function unseenAtFront(route: Pick<ResolvedRoute, KeyOption>): KeyOption | undefined {
+  return (['scope', 'host', 'key', 'enabled'] as const).find((name) => typeof route[name] === 'function')
 }
 
 type KeyOption = (typeof KEY_OPTIONS)[number]
@@ -250,7 +299,7 @@ function resolveKey(options: RouteOptions<never>, base: ResolvedRoute): Pick<Res
 function resolveStorage(
   options: RouteOptions<never>,
   base: ResolvedRoute,
-): Omit<ResolvedRoute, KeyOption | StaleOption> {
+): Omit<ResolvedRoute, KeyOption | StaleOption | 'front'> {
   const { ttl, tags, statuses, maxBodySize, maxVariants, coalesce, jitter, targetedFields } = options
   return {
     ttl: optionalDuration('ttl', ttl) ?? base.ttl,
@@ -267,6 +316,7 @@ function resolveStorage(
     storeSetCookie: booleanOf('storeSetCookie', options.storeSetCookie) ?? base.storeSetCookie,
     storePost: booleanOf('storePost', options.storePost) ?? base.storePost,
     storePartial: booleanOf('storePartial', options.storePartial) ?? base.storePartial,
+    compress: options.compress === undefined ? base.compress : compressionOf(options.compress),
     tagField:
       oneOf('tagField', options.tagField, ['Cache-Groups', 'Surrogate-Key', 'Cache-Tag', false]) ?? base.tagField,
   }

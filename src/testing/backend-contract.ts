@@ -94,6 +94,26 @@ const KEEPING: readonly Clause<TagBackend>[] = [
     },
   ],
   [
+    'encodings of a body come back with it, and so does that there are none yet',
+    async (backend) => {
+      const stamp = await stampsOf(backend)
+      const encodings = [
+        { coding: 'br', body: Buffer.from('small') },
+        { coding: 'gzip', body: allBytes() },
+      ] as const
+      for (const given of [[], encodings]) {
+        await keep(backend, makeEntry('encoded', { stamp: stamp('encoded'), response: { encodings: given } }))
+        const found = await backend.lookup('encoded')
+        assertBody(found, Buffer.from('body of encoded'))
+        const seen = found.entry?.response.encodings?.map(({ coding, body }) => [coding, Buffer.from(body)])
+        assert.deepEqual(
+          seen,
+          given.map(({ coding, body }) => [coding, Buffer.from(body)]),
+        )
+      }
+    },
+  ],
+  [
     'a body of maxBodySize is kept',
     async (backend) => {
       assert.ok(backend.maxBodySize > 0, 'maxBodySize is a positive number of bytes')

@@ -1,6 +1,7 @@
 import { describe } from 'vitest'
 import { STACKS } from '../support/stacks.ts'
 import { cacheStatus } from './shared/cache-status.ts'
+import { compressing } from './shared/compression.ts'
 import { credentials } from './shared/credentials.ts'
 import { flights } from './shared/flights.ts'
 import { groups } from './shared/groups.ts'
@@ -39,4 +40,5 @@ describe.each(STACKS)('$name', (stack) => {
   describe('unsafe methods', () => unsafe(stack))
   describe('groups', () => groups(stack))
   describe('negotiation', () => negotiation(stack))
+  describe('compression', () => compressing(stack))
 })

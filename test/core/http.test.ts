@@ -263,6 +263,7 @@ describe('who wins', () => {
     keepStale: 0,
     storeSetCookie: false,
     storePartial: false,
+    compress: undefined,
     isAuthorized: false,
   }
   const own = { ...policy, routeTtl: 5_000 }

@@ -215,3 +215,40 @@ describe('options of a route', () => {
     expect(shareKey(base, route({ scope: 'public' }))).toBe(false)
   })
 })
+
+describe('compress', () => {
+  it.each([
+    [undefined, undefined],
+    [false, undefined],
+    [true, { threshold: 1024, codings: ['br', 'zstd', 'gzip'] }],
+    [{}, { threshold: 1024, codings: ['br', 'zstd', 'gzip'] }],
+    [{ threshold: '2kb' }, { threshold: 2048, codings: ['br', 'zstd', 'gzip'] }],
+    [
+      { threshold: 1, codings: ['gzip', 'gzip'] },
+      { threshold: 1, codings: ['gzip'] },
+    ],
+  ])('%o', (compress, resolved) => {
+    expect(route({ compress }).compress).toEqual(resolved)
+  })
+
+  it('is taken over from the cache, and can be turned off', () => {
+    const all = resolveCache({ compress: { codings: ['br'] } }, 1000).route
+    expect(resolveRoute({}, all).compress?.codings).toEqual(['br'])
+    expect(resolveRoute({ compress: false }, all).compress).toBeUndefined()
+  })
+
+  it.each([
+    null,
+    'br',
+    1,
+    { codings: [] },
+    { codings: 'br' },
+    { codings: ['deflate'] },
+    { codings: [1] },
+    { threshold: 0 },
+    { threshold: '1x' },
+    circular,
+  ])('%o is refused', (compress) => {
+    expect(() => route({ compress })).toThrow(expect.objectContaining({ name: 'TagcacheError' }))
+  })
+})

@@ -87,6 +87,7 @@ describe('a stored response', () => {
     keepStale: 0,
     storeSetCookie: false,
     storePartial: false,
+    compress: undefined,
     isAuthorized: false,
   }
 

@@ -66,6 +66,8 @@ export interface Tools {
   tag(call: Call, ...tags: TagList[]): void
   skip(call: Call): void
   ttl(call: Call, duration: number | string): void
+  /** Stands in front of what a server listens with. */
+  front(listener: RequestListener): RequestListener
 }
 
 /** A place where routes are mounted. */
@@ -87,6 +89,8 @@ export interface App extends Mount {
 export interface Stack {
   readonly name: string
   readonly kind: 'express' | 'koa' | 'node'
+  /** Whether the cache stands in front of the applications, so that its hits pass no layer. */
+  readonly isFronted?: boolean
   /** Whether keys have the route's pattern and parameters, or the path alone. */
   readonly hasPatterns: boolean
   app(): App
@@ -102,6 +106,7 @@ type Adapter = {
   tag(handle: never, ...tags: TagList[]): void
   skip(handle: never): void
   ttl(handle: never, duration: number | string): void
+  front(listener: never): unknown
 }
 
 function toolsOf(adapter: Adapter, callOf: (...args: never[]) => Call): Tools {
@@ -120,6 +125,7 @@ function toolsOf(adapter: Adapter, callOf: (...args: never[]) => Call): Tools {
     tag: (call, ...tags) => adapter.tag(call.handle as never, ...tags),
     skip: (call) => adapter.skip(call.handle as never),
     ttl: (call, duration) => adapter.ttl(call.handle as never, duration),
+    front: (listener) => adapter.front(listener as never) as RequestListener,
   }
 }
 
@@ -442,6 +448,30 @@ export const KOAS = [
   { name: 'Koa 2', Koa: Koa2, version: 2 },
   { name: 'Koa 3', Koa: Koa3, version: 3 },
 ]
+
+/** The stack with the cache standing in front of its applications, and every route that can be answered there saying so. */
+export function fronted(stack: Stack): Stack {
+  let front = (listener: RequestListener) => listener
+  return {
+    ...stack,
+    isFronted: true,
+    tools(given) {
+      const tools = stack.tools(given)
+      front = tools.front
+      const isSeen = ({ scope, host, key, enabled }: CallOptions) =>
+        [scope, host, key, enabled, (given as CallCacheOptions)?.scope].every((option) => typeof option !== 'function')
+      return {
+        ...tools,
+        cached: (options = {}) => tools.cached(isSeen(options) ? { front: true, ...options } : options),
+      }
+    },
+    app() {
+      const app = stack.app()
+      const listener = app.listener.bind(app)
+      return Object.assign(app, { listener: () => front(listener()) })
+    },
+  }
+}
 
 // ——— A site: a server with a cache ———
 

@@ -81,7 +81,7 @@ end
 
 -- What a frame says before its head; nil for other bytes.
 local function peek(frame)
-  if type(frame) ~= 'string' or string.sub(frame, 1, 4) ~= 'tgc2' then return nil end
+  if type(frame) ~= 'string' or not string.find(frame, '^tgc[23]') then return nil end
   local isRead, stamp, fresh, size, epoch, at = pcall(struct.unpack, '<ddI4Bc0', frame, 9)
   if not isRead then return nil end
   local tags = texts(string.sub(frame, at, at + size - 1))
@@ -152,7 +152,7 @@ if not frame then
   if not found[1] then return {} end
   return { false, 0, -found[3], string.format('%.0f', -found[2]) }
 end
-if type(frame) ~= 'string' or string.sub(frame, 1, 4) ~= 'tgc2' then return {} end
+if type(frame) ~= 'string' or not string.find(frame, '^tgc[23]') then return {} end
 local _, _, size, epoch, from = struct.unpack('<ddI4Bc0', frame, 9)
 local tags = cmsgpack.unpack(string.sub(frame, from, from + size - 1))
 if #tags > 1000 then return {} end
