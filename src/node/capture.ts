@@ -47,15 +47,17 @@ export function capture(flow: Flow, run: Run, req: IncomingMessage, res: ServerR
   return recorder
 }
 
+const NONE: readonly HeaderField[] = []
+
 class Recorder implements Recording {
   readonly #flow: Flow
   readonly #run: Run
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   readonly #outer: OuterFields
-  readonly #chunks: Buffer[] = []
+  #chunks: Buffer[] | undefined
   #size = 0
-  #trailers: HeaderField[] = []
+  #trailers: readonly HeaderField[] = NONE
   readonly #conditions: Conditions
   #decision: Decision | undefined
   /** What the client gets instead of what the handler writes. */
@@ -144,7 +146,7 @@ class Recorder implements Recording {
     this.#substitute = undefined
     this.#isMuted = false
     this.#whole = undefined
-    this.#chunks.length = 0
+    this.#chunks = undefined
     this.#size = 0
   }
 
@@ -250,7 +252,7 @@ class Recorder implements Recording {
   // What comes alone and at once is copied when it is known that it will be stored.
   #recordLast(chunk: unknown, encoding: unknown): void {
     if (chunk === undefined || chunk === null) return
-    const isAlone = !this.#res.headersSent && this.#chunks.length === 0
+    const isAlone = !this.#res.headersSent && this.#chunks === undefined
     if (!isAlone) return this.#record(chunk, encoding)
     const bytes = this.#accept(chunk, encoding)
     if (bytes) this.#whole = this.#isWrapped ? joined([bytes], bytes.byteLength) : bytes
@@ -259,7 +261,9 @@ class Recorder implements Recording {
   // Copied, since the writer may use its buffer again.
   #record(chunk: unknown, encoding: unknown): void {
     const bytes = this.#accept(chunk, encoding)
-    if (bytes) this.#chunks.push(typeof chunk === 'string' ? bytes : Buffer.from(bytes))
+    if (!bytes) return
+    this.#chunks ??= []
+    this.#chunks.push(typeof chunk === 'string' ? bytes : Buffer.from(bytes))
   }
 
   #accept(chunk: unknown, encoding: unknown): Buffer | undefined {
@@ -302,7 +306,7 @@ class Recorder implements Recording {
   }
 
   #response(head: Head, inner: InnerFields, hasBody: boolean): StoredResponse {
-    const body = hasBody ? (this.#whole ?? joined(this.#chunks, this.#size)) : Buffer.alloc(0)
+    const body = hasBody ? (this.#whole ?? joined(this.#chunks ?? [], this.#size)) : Buffer.alloc(0)
     return {
       status: head.status,
       statusMessage: head.statusMessage ?? '',
@@ -325,7 +329,7 @@ class Recorder implements Recording {
   #giveUp(reason: string): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#chunks.length = 0
+    this.#chunks = undefined
     this.#conditions.restore()
     abandon(this.#flow, this.#run, reason)
   }
