@@ -22,7 +22,8 @@ export function onClose(res: Watched, run: () => void): void {
     return
   }
   res[WAITING] = waiter
-  res.once('close', () => {
+  // Nor `once`, which makes an object of its own for each listener.
+  res.on('close', () => {
     for (let due: Waiter | undefined = waiter; due; due = due.next) due.run()
   })
 }
