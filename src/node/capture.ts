@@ -173,10 +173,11 @@ class Recorder implements Recording {
     if (tagging) set.push(...tagging.set)
     const remove = tagging?.remove ?? withheldFields(this.#run.route)
     const { client } = this.#conditions
-    const held = vary === undefined || !client ? undefined : heldTag(firstLine(head.fields, 'etag'), client, this.#req)
+    if (!client) return { set, remove }
+    const held = vary === undefined ? undefined : heldTag(firstLine(head.fields, 'etag'), client, this.#req)
     if (held !== undefined) set.push(['ETag', held])
     const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
-    if (head.status !== 200 || !client || !isNotModified(client, fields, this.#flow.now())) return { set, remove }
+    if (head.status !== 200 || !isNotModified(client, fields, this.#flow.now())) return { set, remove }
     this.#isMuted = true
     return { status: 304, set, remove: [...remove, ...Object.keys(fields).filter(isLeftOutOf304)] }
   }
