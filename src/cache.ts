@@ -38,7 +38,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   readonly #backend: TagBackend
   readonly #guard: Guard
   readonly #options: ResolvedCache
-  readonly #events = new Events()
+  readonly #events: Events
   readonly #journal: ReturnType<typeof fileJournal> | undefined
   #isClosed = false
 
@@ -47,6 +47,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     checkCache(options)
     this.#backend = options.backend ?? memory(options.time ? { time: options.time } : {})
     this.#options = resolveCache(options, this.#backend.maxBodySize)
+    this.#events = new Events(this.#options.time.now())
     const { backendTimeout: timeout, backendPause: pause, time } = this.#options
     this.#takeNamespace()
     this.#journal = this.#openJournal(options.journal)
@@ -59,7 +60,11 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       },
     )
     this.flow = new Flow(this.#guard, this.#options, this.#events)
-    this.#backend.onRemoval?.((removal) => this.#events.emit({ type: 'removal', ...removal }))
+    this.#backend.onRemoval?.((removal) => {
+      // What leaves a near tier is still in the other one.
+      if (!this.#backend.glance) this.flow.departed.note(removal)
+      this.#events.emit({ type: 'removal', ...removal })
+    })
     this.#backend.onTrust?.((isTrusted) =>
       this.#events.emit({ type: 'backend', state: isTrusted ? 'near-trusted' : 'near-lost' }),
     )
@@ -133,10 +138,11 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     return this.#answer(
       chain(clock, (stamp) => {
         if (stamp === undefined) return false
-        return this.#guard.store(
-          { key, tags: names, stamp, time, ...NEVER_STALE, lifetime, cost: 0, response: stored },
-          lifetime,
-        )
+        const entry = { key, tags: names, stamp, time, ...NEVER_STALE, lifetime, cost: 0, response: stored }
+        return chain(this.#guard.store(entry, lifetime), (isKept) => {
+          if (isKept) this.#events.ofRoute(route).stores += 1
+          return isKept
+        })
       }),
     )
   }
@@ -183,7 +189,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
 
   /** What the cache has done since it was made, and what it holds now. */
   stats(): CacheStats {
-    return this.#events.stats(this.#guard.size())
+    return this.#events.stats({ ...this.#guard.size(), backend: this.#guard.health() })
   }
 
   /** Ends the cache, and its backend when no other cache uses that: requests go to their handlers, other methods throw `ERR_TAGCACHE_CLOSED`. */

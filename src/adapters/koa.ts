@@ -10,7 +10,17 @@ import { type Controls, controlsOf } from '../node/controls.ts'
 import { inFront, standing } from '../node/front.ts'
 import { captureKoa, refuseKoa, replayKoa, replayPastKoa } from '../node/koa.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, UNDELIVERED } from '../node/purge.ts'
-import { announce, enter, find, ignore, layerOf, type Passage, refreshIn, type Standing } from '../node/serve.ts'
+import {
+  announce,
+  countAnswer,
+  enter,
+  find,
+  ignore,
+  layerOf,
+  type Passage,
+  refreshIn,
+  type Standing,
+} from '../node/serve.ts'
 import { hostPart, mountedPath, queryOf } from '../node/target.ts'
 import type { CacheOptions } from '../options/cache.ts'
 import type { RouteOptions } from '../options/route.ts'
@@ -116,8 +126,9 @@ function cachedHandler(flow: Flow, options: RouteOptions<never>): KoaHandler {
     }
     const standing = enter(passage)
     if (!standing) return next()
+    const began = flow.events.beginAnswer()
     const found = find(passage, standing)
-    await act(passage, isPromise(found) ? await found : found, standing, ctx, next, cached)
+    await act(passage, isPromise(found) ? await found : found, standing, ctx, next, cached, began)
   }
 }
 
@@ -133,12 +144,13 @@ async function act(
   ctx: Handled,
   next: Next,
   self: KoaHandler,
+  began?: number,
 ): Promise<unknown> {
   const { flow, res } = passage
   if (finding.kind === 'hit') {
     refreshIn(passage, finding.refresh)
     const answer = isOutermost(flow, ctx, self) ? replayPastKoa : replayKoa
-    if (!res.headersSent) return answer(ctx, finding.entry, finding)
+    if (!res.headersSent) return countAnswer(flow, finding, answer(ctx, finding.entry, finding), began)
     return res.writableEnded ? undefined : next()
   }
   if (finding.kind === 'run') {

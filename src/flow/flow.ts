@@ -1,9 +1,11 @@
 import type { Guard } from '../backends/guard.ts'
 import { Backoff } from '../core/backoff.ts'
+import { Departed } from '../core/departed.ts'
 import type { Entry } from '../core/entry.ts'
 import { Flights } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
 import { Queue } from '../core/queue.ts'
+import type { Reason } from '../core/reasons.ts'
 import type { Trace } from '../core/trace.ts'
 import { type Place, Variants } from '../core/variants.ts'
 import type { WarningCode } from '../errors.ts'
@@ -24,6 +26,8 @@ const MOST_TO_ENCODE = 1000
 export class Flow {
   readonly flights: Flights<Run, Waiting, Entry>
   readonly variants: Variants
+  /** Why entries have left, where their backend tells. */
+  readonly departed = new Departed()
   /** Keys of which no refresh is tried for a while. */
   readonly backoff: Backoff
   /** Keys whose handler failed lately. */
@@ -94,7 +98,7 @@ export class Flow {
   }
 
   /** What Cache-Status says, in this cache's name. */
-  status(handling: Handling): string {
+  status(handling: Handling & { readonly detail?: Reason }): string {
     return formatCacheStatus(this.options.cacheName, handling)
   }
 

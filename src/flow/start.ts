@@ -11,7 +11,7 @@ type Kind = Partial<Pick<Run, 'isSolo' | 'isRefresh' | 'completion'>>
 /** Begins a run for nobody but whoever asks. */
 export function startRun(
   flow: Flow,
-  { visit, parts, place, stamp, stored, mayReplaceError, lease }: Waiting,
+  { visit, parts, place, stamp, stored, mayReplaceError, why, lease }: Waiting,
   forward: Forward,
   { isSolo = false, isRefresh = false, completion }: Kind = {},
 ): Run {
@@ -23,6 +23,7 @@ export function startRun(
     stamp,
     startedAt: flow.now(),
     forward,
+    why,
     tags: new Set(flow.implicitTags),
     expectedTags: new Set(flow.implicitTags),
     flight: undefined,

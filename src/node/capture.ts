@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import etag from 'etag'
 import { type Answer, answerTo } from '../core/answer.ts'
 import type { HeaderField, StoredResponse } from '../core/entry.ts'
+import type { Reason } from '../core/reasons.ts'
 import { heldTag, represented } from '../core/representation.ts'
 import { decide, decline, declineNewer } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
@@ -19,7 +20,7 @@ import { onClose } from './close.ts'
 import { Conditions } from './conditions.ts'
 import { type Head, type HeadChange, interceptHead, textOf } from './head.ts'
 import { addedByDefault, type InnerFields, innerFields, type OuterFields, outerFields } from './layer.ts'
-import { afterOthers, isWrapped, mayBeEncoded } from './replay.ts'
+import { afterOthers, bytesSent, isWrapped, mayBeEncoded } from './replay.ts'
 import { substituteHead } from './substitute.ts'
 
 /** A response being recorded. */
@@ -289,7 +290,8 @@ class Recorder implements Recording {
   #land(): void {
     if (this.#substitute && !this.#isOver) {
       this.#isOver = true
-      return void settle(this.#flow, this.#run, this.#substitute.substitution)
+      const { substitution, answer } = this.#substitute
+      return void settle(this.#flow, this.#run, substitution, bytesSent(this.#req, answer))
     }
     if (!this.#decision || !this.#head || !this.#inner) return this.#giveUp('aborted')
     if (!this.#decision.store) return this.#giveUp(this.#decision.reason)
@@ -322,7 +324,7 @@ class Recorder implements Recording {
     return body === this.#whole && !this.#isWrapped ? joined([body], this.#size) : body
   }
 
-  #giveUp(reason: string): void {
+  #giveUp(reason: Reason): void {
     if (this.#isOver) return
     this.#isOver = true
     this.#chunks.length = 0

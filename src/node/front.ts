@@ -116,9 +116,10 @@ function tryKnown(
   res: ServerResponse,
 ): MaybePromise<boolean> {
   if (!known || flow.isClosed || res.headersSent || mayResumeOther(req)) return false
+  const began = flow.events.beginAnswer()
   const hit = lookFromFront(flow, known, req.method!, req.headers)
-  if (!isPromise(hit)) return hit !== undefined && reply(flow, known, req, res, hit)
-  return hit.then((found) => found !== undefined && reply(flow, known, req, res, found))
+  if (!isPromise(hit)) return hit !== undefined && reply(flow, known, req, res, hit, began)
+  return hit.then((found) => found !== undefined && reply(flow, known, req, res, found, began))
 }
 
 // A layer within may encode what it sends: a part has to be of the same bytes as what the client has of it.
@@ -127,14 +128,24 @@ function mayResumeOther(req: IncomingMessage): boolean {
   return headers['if-range'] !== undefined || (headers.range !== undefined && acceptsCoding(req))
 }
 
-function reply(flow: Flow, known: Known, req: IncomingMessage, res: ServerResponse, hit: PlainHit): boolean {
+function reply(
+  flow: Flow,
+  known: Known,
+  req: IncomingMessage,
+  res: ServerResponse,
+  hit: PlainHit,
+  began: number | undefined,
+): boolean {
   const { entry, response } = hit
   const form = formOf(entry.response, response)
   if (form === 'inner' || res.headersSent) return false
+  let served = 0
   if (form !== 'other' && hit.tagging === undefined && isPlain(req) && isUntouched(res)) {
     sendFlat(req, res, response, form, hit)
-  } else replay(req, res, { ...entry, response }, hit)
-  recordHit(flow, known.name, hit)
+    if (req.method !== 'HEAD') served = response.body.byteLength
+  } else served = replay(req, res, { ...entry, response }, hit)
+  recordHit(flow, known.name, hit).served += served
+  flow.events.endAnswer(began)
   return true
 }
 

@@ -62,9 +62,10 @@ function setLayer(flow: Flow, res: ServerResponse, layer: Layer): void {
 export function serve(passage: Passage, proceed: () => void): void {
   const standing = enter(passage)
   if (!standing) return proceed()
+  const began = passage.flow.events.beginAnswer()
   const finding = find(passage, standing)
-  if (isPromise(finding)) void finding.then((found) => act(passage, found, standing, proceed))
-  else act(passage, finding, standing, proceed)
+  if (isPromise(finding)) void finding.then((found) => act(passage, found, standing, proceed, began))
+  else act(passage, finding, standing, proceed, began)
 }
 
 /**
@@ -119,12 +120,12 @@ export function refreshIn({ flow, req, application }: Passage, run: Run | undefi
   if (run) startRefresh(flow, run, req, application)
 }
 
-function act(passage: Passage, finding: Finding, standing: Standing, proceed: () => void): void {
+function act(passage: Passage, finding: Finding, standing: Standing, proceed: () => void, began?: number): void {
   const { flow, req, res } = passage
   if (finding.kind === 'hit') {
     refreshIn(passage, finding.refresh)
     // A layer above may have answered meanwhile, or begun to.
-    if (!res.headersSent) replay(req, res, finding.entry, finding)
+    if (!res.headersSent) countAnswer(flow, finding, replay(req, res, finding.entry, finding), began)
     else if (!res.writableEnded) proceed()
   } else if (finding.kind === 'pass') {
     const run = announce(passage, finding, standing)
@@ -145,6 +146,17 @@ function act(passage: Passage, finding: Finding, standing: Standing, proceed: ()
     ignore(passage, standing)
     proceed()
   }
+}
+
+/** Counts an answer from the cache: what was sent, and how long it took where that is measured. */
+export function countAnswer(
+  { events }: Flow,
+  { counters, hasWaited }: Finding & { kind: 'hit' },
+  bytes: number,
+  began: number | undefined,
+): void {
+  counters.served += bytes
+  if (!hasWaited) events.endAnswer(began)
 }
 
 /** Lets a request of ours through to the layer that it was made for. */
@@ -180,8 +192,9 @@ export function announce(
   const layer: Layer = { route, call, isSilent: isRefresh(req) }
   setLayer(flow, res, layer)
   let isRecorded = false
+  const began = flow.now()
   const leaveRecord = () => {
-    if (!layer.isSilent && !isRecorded) flow.record(trace)
+    if (!layer.isSilent && !isRecorded) flow.record({ ...trace, cost: flow.now() - began })
     isRecorded = true
   }
   onClose(res, leaveRecord)
