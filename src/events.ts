@@ -13,6 +13,7 @@ export class Events {
   readonly #counters: Counters
   readonly #warned = new Set<string>()
   #asked = 0
+  #isTraced = false
 
   constructor(since = Date.now()) {
     this.#counters = new Counters(since)
@@ -21,7 +22,8 @@ export class Events {
   /** Has a listener told every event, or those of one type. Returns the way to end that. */
   listen(listener: CacheListener, type: CacheEvent['type'] | undefined): () => void {
     this.#listeners.set(listener, type)
-    return () => this.#listeners.delete(listener)
+    this.#tune()
+    return () => this.#forget(listener)
   }
 
   emit(event: CacheEvent): void {
@@ -36,15 +38,24 @@ export class Events {
       try {
         listener(event)
       } catch (error) {
-        this.#listeners.delete(listener)
+        this.#forget(listener)
         this.warn('TAGCACHE_LISTENER_FAILED', undefined, error)
       }
     }
   }
 
-  /** Whether anybody listens at all; where nobody does, nothing has to be put together to be told. */
-  get isHeard(): boolean {
-    return this.#listeners.size > 0
+  /** Whether anybody listens to traces; where nobody does, none has to be put together for a hit. */
+  get isTraced(): boolean {
+    return this.#isTraced
+  }
+
+  #forget(listener: CacheListener): void {
+    this.#listeners.delete(listener)
+    this.#tune()
+  }
+
+  #tune(): void {
+    this.#isTraced = [...this.#listeners.values()].some((type) => type === undefined || type === 'trace')
   }
 
   /** What is counted of a route. */

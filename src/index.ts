@@ -19,8 +19,18 @@ export type {
 export { type IsSync, type KeyValueOptions, keyValue } from './backends/key-value.ts'
 export { type MemoryOptions, memory } from './backends/memory.ts'
 export { type TieredOptions, tiered } from './backends/tiered.ts'
-export type { Answer, Cache } from './cache.ts'
+export type { Answer, Cache, ExplainOptions, ExplainRequest } from './cache.ts'
 export type { Entry, HeaderField, Removal, RemovalReason, StoredResponse } from './core/entry.ts'
+export type {
+  Comparison,
+  Decided,
+  Difference,
+  ExplainedEntry,
+  ExplainedKey,
+  ExplainedOption,
+  ExplainedTag,
+  Explanation,
+} from './core/explanation.ts'
 export { decodeKey, type KeyParts } from './core/key.ts'
 export { type Latency, quantileOf } from './core/latency.ts'
 export type { MaybePromise } from './core/maybe.ts'

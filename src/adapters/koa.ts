@@ -10,6 +10,7 @@ import { type Controls, controlsOf } from '../node/controls.ts'
 import { inFront, standing } from '../node/front.ts'
 import { captureKoa, refuseKoa, replayKoa, replayPastKoa } from '../node/koa.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, UNDELIVERED } from '../node/purge.ts'
+import { makeExplainable } from '../node/question.ts'
 import {
   announce,
   countAnswer,
@@ -100,6 +101,7 @@ export function tagcache<T extends string, Sync extends boolean>(cache: Cache<T,
 export function tagcache<T extends string>(optionsOrCache: CacheOptions<KoaArgs, T> | Cache<T> = {}): KoaCache<T> {
   const typed = optionsOrCache instanceof Cache ? optionsOrCache : new Cache<T>(optionsOrCache as CacheOptions<never>)
   const { flow } = typed
+  makeExplainable(flow)
   return {
     cache: typed,
     cached: (options = {}) => cachedHandler(flow, options as RouteOptions<never>),
@@ -163,6 +165,10 @@ async function act(
   if (finding.kind === 'refuse') {
     flow.record(finding.trace)
     return refuseKoa(ctx, finding.cacheStatus)
+  }
+  if (finding.kind === 'explained') {
+    ctx.status = 204
+    return undefined
   }
   if (finding.kind === 'ignore') {
     ignore(passage, standing)

@@ -194,6 +194,8 @@ export function recordRun(flow: Flow, run: Run, made: Outcome): void {
   const { stored, reason } = made
   const route = routeName(visit)
   const cost = flow.now() - startedAt
+  if (stored) flow.refused.delete(place.primary)
+  else if (reason !== undefined) flow.refused.set(place.primary, reason)
   if (run.isRefresh) {
     const why = stored || reason === undefined ? {} : { reason }
     flow.events.emit({ type: 'refresh', route, key: place.primary, stored, cost, ...why })

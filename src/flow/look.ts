@@ -12,6 +12,7 @@ import type { Forward } from '../http/cache-status.ts'
 import { forbidsStoring, judgeReuse, type Wishes, wishesOf } from '../http/reuse.ts'
 import type { ResolvedRoute } from '../options/route.ts'
 import { admit, isByteRange, routeName, type Visit } from '../visit.ts'
+import { withDebug } from './debug.ts'
 import type { Flow } from './flow.ts'
 import { leaseEnd, needsOf } from './lease.ts'
 import { namesUnknown } from './marker.ts'
@@ -169,7 +170,7 @@ export function recordHit({ events }: Flow, route: string, { entry, now, tier }:
   const { key, cost } = entry
   const counters = events.ofRoute(route)
   counters.countHit(cost)
-  if (events.isHeard) {
+  if (events.isTraced) {
     const trace = { type: 'trace', outcome: 'hit', route, key, stored: false, ttl: freshFor(entry, now), cost } as const
     events.tell(tier === undefined ? trace : { ...trace, tier })
   }
@@ -223,9 +224,10 @@ function found(
   refresh: Run | undefined,
 ): Finding & { kind: 'hit' } {
   const tagging = route.tagField === undefined ? undefined : taggingOf(flow, route, entry.tags)
+  const told = flow.options.isDebugged ? withDebug(flow, entry.key, tagging) : tagging
   const response = represented(entry.response, { method, headers })
   const asked = response === entry.response ? entry : { ...entry, response }
-  return { kind: 'hit', entry: asked, now, age: ageOf(entry, now), cacheStatus, tagging, counters, refresh }
+  return { kind: 'hit', entry: asked, now, age: ageOf(entry, now), cacheStatus, tagging: told, counters, refresh }
 }
 
 function pass(flow: Flow, visit: Visit, forward: Forward, reason: Reason): Finding {

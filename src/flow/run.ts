@@ -101,6 +101,8 @@ export type Finding =
   | { readonly kind: 'refuse'; readonly trace: Trace; readonly cacheStatus: string }
   /** Have the missing part made in the background, and go on with what comes of it. */
   | { readonly kind: 'complete'; readonly refresh: Run; readonly result: Promise<Finding> }
+  /** It was made to be explained, and is. */
+  | { readonly kind: 'explained' }
   /** Let the request pass without a trace: it is one of ours, on its way to another layer. */
   | { readonly kind: 'ignore' }
 

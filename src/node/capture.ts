@@ -4,6 +4,7 @@ import { type Answer, answerTo } from '../core/answer.ts'
 import type { HeaderField, StoredResponse } from '../core/entry.ts'
 import type { Reason } from '../core/reasons.ts'
 import { heldTag, represented } from '../core/representation.ts'
+import { debugFields, withDebug } from '../flow/debug.ts'
 import { decide, decline, declineNewer } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land, release } from '../flow/land.ts'
@@ -131,7 +132,7 @@ class Recorder implements Recording {
     const answer = answerTo(this.#req, response, now, !mayBeEncoded(this.#req, this.#res))
     this.#substitute = { substitution, answer }
     this.#isMuted = true
-    const tagging = taggingOf(this.#flow, this.#run.route, entry.tags)
+    const tagging = withDebug(this.#flow, entry.key, taggingOf(this.#flow, this.#run.route, entry.tags))
     return substituteHead(
       answer,
       { ...substitution, entry: { ...entry, response } },
@@ -161,6 +162,7 @@ class Recorder implements Recording {
     const set: (readonly [string, string])[] = [
       ['Cache-Status', afterOthers(head.fields, this.#decision?.cacheStatus ?? '')],
     ]
+    set.push(...debugFields(this.#flow, this.#run.key))
     const vary = this.#inner && negotiatedVary(this.#run.route, head, this.#inner)
     if (vary !== undefined) set.push(['Vary', vary])
     if (this.#decision?.store && this.#run.route.clientCacheControl) {

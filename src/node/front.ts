@@ -8,6 +8,7 @@ import { lookFromFront, type PlainHit } from '../flow/look-from-front.ts'
 import { isConditional } from '../http/validators.ts'
 import { HOST_INPUTS, PATH_INPUTS } from '../visit.ts'
 import { type FlatReply, flatReply, isUntouched, sendFlat } from './flat.ts'
+import { isQuestion } from './question.ts'
 import { isRefresh } from './refresh.ts'
 import { acceptsCoding, replay } from './replay.ts'
 
@@ -89,7 +90,7 @@ function looksOf(req: IncomingMessage, place: string): string | undefined {
   if (method !== 'GET' && method !== 'HEAD') return undefined
   if (url === undefined || url.charCodeAt(0) !== SLASH || url.length > LONGEST_URL) return undefined
   const { host } = headers
-  if (host === undefined || req.httpVersionMajor !== 1 || isRefresh(req)) return undefined
+  if (host === undefined || req.httpVersionMajor !== 1 || isRefresh(req) || isQuestion(req)) return undefined
   for (const name of REWRITING) if (headers[name] !== undefined) return undefined
   // No target has a space, so that no two requests have one text.
   const plain = `${place}${isEncrypted(req) ? 's' : ''}${url} ${host}`

@@ -4,6 +4,7 @@ import { type Answer, answerTo } from '../core/answer.ts'
 import { type Entry, fieldValue, type StoredResponse } from '../core/entry.ts'
 import type { Reason } from '../core/reasons.ts'
 import { heldTag, represented } from '../core/representation.ts'
+import { debugFields, withDebug } from '../flow/debug.ts'
 import { decide, decline, declineNewer, statusOf } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land } from '../flow/land.ts'
@@ -121,7 +122,7 @@ function substituteKoa(flow: Flow, run: Run, ctx: KoaLike, outer: OuterFields, s
     { ...entry, response: represented(entry.response, ctx.req) },
     {
       ...substitution,
-      tagging: taggingOf(flow, run.route, entry.tags),
+      tagging: withDebug(flow, entry.key, taggingOf(flow, run.route, entry.tags)),
     },
   )
   void settle(flow, run, substitution, bytes)
@@ -168,6 +169,7 @@ class ContextRecorder {
     const decision = this.#decide(body)
     this.#addVary()
     tell(this.#ctx.res, decision.cacheStatus)
+    for (const [name, value] of debugFields(this.#flow, this.#run.key)) this.#ctx.res.setHeader(name, value)
     for (const name of withheldFields(this.#run.route)) this.#ctx.res.removeHeader(name)
     if (!decision.store || body === undefined) {
       abandon(this.#flow, this.#run, decision.store ? 'unreadable' : decision.reason)

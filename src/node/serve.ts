@@ -14,6 +14,7 @@ import { capture, negotiatedVary, type Recording } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
 import { purgeOnAnswer } from './purge.ts'
+import { answerQuestion, isQuestion, rememberHome } from './question.ts'
 import { type Application, arrive, canRefresh, isRefresh, startRefresh } from './refresh.ts'
 import { afterOthers, refuse, replay } from './replay.ts'
 import { impliedPurge, isOfOwnUri, isSafe } from './unsafe.ts'
@@ -98,6 +99,8 @@ function callIn(outer: Standing, call: Call): Call {
 export function find(passage: Passage, standing: Standing): MaybePromise<Finding> {
   const { flow, req, res } = passage
   const visit = visitOf(passage, standing)
+  if (isQuestion(req)) return answerQuestion(flow, req, visit, passage.options)
+  if (!flow.hasApplication) rememberHome(flow, req, passage.application)
   const arrived = isRefresh(req) ? arrive(flow, req, visit) : undefined
   return arrived ?? look(flow, visit, (leave) => onClose(res, leave))
 }
@@ -142,6 +145,9 @@ function act(passage: Passage, finding: Finding, standing: Standing, proceed: ()
   } else if (finding.kind === 'refuse') {
     flow.record(finding.trace)
     refuse(res, finding.cacheStatus)
+  } else if (finding.kind === 'explained') {
+    res.statusCode = 204
+    res.end()
   } else {
     ignore(passage, standing)
     proceed()
@@ -165,7 +171,8 @@ export function ignore({ flow, res }: Passage, { route, call }: Standing): void 
 }
 
 /** Records what the layers below make of the run. */
-export function record({ flow, req, res }: Passage, run: Run): Recording {
+export function record({ flow, req, res, application }: Passage, run: Run): Recording {
+  rememberHome(flow, req, application)
   const recording = capture(flow, run, req, res)
   setLayer(flow, res, { route: run.route, call: run.call, run, recording, isSilent: false })
   return recording
@@ -181,8 +188,9 @@ export function announce(
   { trace, cacheStatus }: Finding & { kind: 'pass' },
   standing: Standing,
 ): Run | undefined {
-  const { flow, req, res, target } = passage
+  const { flow, req, res, target, application } = passage
   const { route, call } = standing
+  rememberHome(flow, req, application)
   if (trace.reason === 'method') {
     const { methods } = target()
     if (methods && !methods.some((method) => route.methods.has(method))) flow.warn('TAGCACHE_UNSAFE_ROUTE', trace.route)

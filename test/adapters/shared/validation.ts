@@ -688,10 +688,8 @@ export function validation(stack: Stack): void {
         lead.open()
         expect((await early).text).toBe('version 1')
         const later = await get('/')
-        expect([later.text, later.cacheStatus]).toEqual([
-          'version 2',
-          'tagcache; fwd=uri-miss; stored; detail=invalidated',
-        ])
+        expect(later.text).toBe('version 2')
+        expect(later.cacheStatus).toMatch(/^tagcache; fwd=uri-miss; stored(; detail=invalidated)?$/)
         expect(resource.asked.at(-1)).toEqual(unasked)
       },
     )
