@@ -1,8 +1,10 @@
+import type { IncomingMessage } from 'node:http'
 import type { Lookup, TagBackend } from './backends/backend.ts'
 import { Guard } from './backends/guard.ts'
 import { fileJournal } from './backends/journal.ts'
 import { memory } from './backends/memory.ts'
 import { fieldsOf, freshFor } from './core/entry.ts'
+import { type Comparison, compare, type Explanation } from './core/explanation.ts'
 import { encodeKey } from './core/key.ts'
 import { chain, type MaybePromise } from './core/maybe.ts'
 import { namesCarried, namesPurged, type Tag, type TagList } from './core/tags.ts'
@@ -13,7 +15,7 @@ import { Events } from './events.ts'
 import { Flow } from './flow/flow.ts'
 import { purge, purgeEverything } from './flow/purge.ts'
 import { isFor, isValid } from './flow/usable.ts'
-import { type CacheOptions, checkCache, type ResolvedCache, resolveCache } from './options/cache.ts'
+import { type CacheOptions, checkCache, isInProduction, type ResolvedCache, resolveCache } from './options/cache.ts'
 import {
   type CachedResponse,
   type CacheRequest,
@@ -25,6 +27,24 @@ import {
 
 /** A value over a synchronous backend, a promise over an asynchronous one. */
 export type Answer<Sync extends boolean, V> = Sync extends true ? V : Promise<V>
+
+/** A request to be explained. */
+export type ExplainRequest =
+  | string
+  | URL
+  | Request
+  | IncomingMessage
+  | {
+      readonly url: string
+      readonly method?: string
+      readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>
+    }
+
+/** How a request is explained. */
+export interface ExplainOptions {
+  /** The application that is asked: of Express or Koa, a request listener, or a server. Default: those whose requests were seen. */
+  readonly app?: object
+}
 
 const namespaces = new WeakMap<TagBackend, Set<string>>()
 
@@ -38,7 +58,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   readonly #backend: TagBackend
   readonly #guard: Guard
   readonly #options: ResolvedCache
-  readonly #events = new Events()
+  readonly #events: Events
   readonly #journal: ReturnType<typeof fileJournal> | undefined
   #isClosed = false
 
@@ -47,7 +67,9 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     checkCache(options)
     this.#backend = options.backend ?? memory(options.time ? { time: options.time } : {})
     this.#options = resolveCache(options, this.#backend.maxBodySize)
+    this.#events = new Events(this.#options.time.now())
     const { backendTimeout: timeout, backendPause: pause, time } = this.#options
+    if (options.debug === true && isInProduction()) this.#events.warn('TAGCACHE_DEBUG_IN_PRODUCTION')
     this.#takeNamespace()
     this.#journal = this.#openJournal(options.journal)
     this.#guard = new Guard(
@@ -59,7 +81,11 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       },
     )
     this.flow = new Flow(this.#guard, this.#options, this.#events)
-    this.#backend.onRemoval?.((removal) => this.#events.emit({ type: 'removal', ...removal }))
+    this.#backend.onRemoval?.((removal) => {
+      // What leaves a near tier is still in the other one.
+      if (!this.#backend.glance) this.flow.departed.note(removal)
+      this.#events.emit({ type: 'removal', ...removal })
+    })
     this.#backend.onTrust?.((isTrusted) =>
       this.#events.emit({ type: 'backend', state: isTrusted ? 'near-trusted' : 'near-lost' }),
     )
@@ -133,10 +159,11 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     return this.#answer(
       chain(clock, (stamp) => {
         if (stamp === undefined) return false
-        return this.#guard.store(
-          { key, tags: names, stamp, time, ...NEVER_STALE, lifetime, cost: 0, response: stored },
-          lifetime,
-        )
+        const entry = { key, tags: names, stamp, time, ...NEVER_STALE, lifetime, cost: 0, response: stored }
+        return chain(this.#guard.store(entry, lifetime), (isKept) => {
+          if (isKept) this.#events.ofRoute(route).stores += 1
+          return isKept
+        })
       }),
     )
   }
@@ -181,9 +208,35 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     return this.#events.listen(told, typeof first === 'function' ? undefined : first)
   }
 
+  /**
+   * What would become of a request now, and why: the parts of its key, the options that count, what is stored, and the decision.
+   * A request like it is handed to the application, whose layers above the `cached()` run, and no handler behind it. Only GET
+   * and HEAD are. Takes a request of node:http or of fetch, a URL, a path, or `{ url, method, headers }`; a path is asked
+   * for at the host that was seen last. Throws `ERR_TAGCACHE_EXPLAIN`.
+   */
+  explain(request: ExplainRequest, options?: ExplainOptions): Promise<Explanation>
+  /** The same of two requests, and in what their keys differ first. */
+  explain(request: ExplainRequest, other: ExplainRequest, options?: ExplainOptions): Promise<Comparison>
+  async explain(
+    request: ExplainRequest,
+    other?: ExplainRequest | ExplainOptions,
+    options?: ExplainOptions,
+  ): Promise<Explanation | Comparison> {
+    const isPair = typeof other === 'string' || other instanceof URL || (other !== undefined && 'url' in other)
+    const { app } = (isPair ? options : (other as ExplainOptions | undefined)) ?? {}
+    const first = await this.#explainOne(request, app)
+    return isPair ? compare(first, await this.#explainOne(other, app)) : first
+  }
+
+  #explainOne(request: unknown, app: unknown): Promise<Explanation> {
+    if (this.flow.ask) return this.flow.ask(request, app)
+    const message = 'A cache without a framework has no application to ask: hand it to tagcache() of an adapter.'
+    throw new TagcacheError('ERR_TAGCACHE_EXPLAIN', message)
+  }
+
   /** What the cache has done since it was made, and what it holds now. */
   stats(): CacheStats {
-    return this.#events.stats(this.#guard.size())
+    return this.#events.stats({ ...this.#guard.size(), backend: this.#guard.health() })
   }
 
   /** Ends the cache, and its backend when no other cache uses that: requests go to their handlers, other methods throw `ERR_TAGCACHE_CLOSED`. */

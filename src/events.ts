@@ -1,32 +1,78 @@
-import { type CacheEvent, type CacheListener, type CacheStats, Counters } from './core/trace.ts'
+import { Counters, type Held, type RouteCounters } from './core/counters.ts'
+import type { CacheEvent, CacheListener, CacheStats } from './core/trace.ts'
 import { explainWarning, type WarningCode } from './errors.ts'
 
 // A warning is told once for a route; so many different ones are remembered.
 const MOST_WARNED = 1000
+// A mask: of so many answers from the cache one is measured.
+const MEASURED = 64 - 1
 
 /** Tells what happens: to the counters, to listeners, and warnings to the process as well. */
 export class Events {
   readonly #listeners = new Map<CacheListener, CacheEvent['type'] | undefined>()
-  readonly #counters = new Counters()
+  readonly #counters: Counters
   readonly #warned = new Set<string>()
+  #asked = 0
+  #isTraced = false
+
+  constructor(since = Date.now()) {
+    this.#counters = new Counters(since)
+  }
 
   /** Has a listener told every event, or those of one type. Returns the way to end that. */
   listen(listener: CacheListener, type: CacheEvent['type'] | undefined): () => void {
     this.#listeners.set(listener, type)
-    return () => this.#listeners.delete(listener)
+    this.#tune()
+    return () => this.#forget(listener)
   }
 
   emit(event: CacheEvent): void {
     this.#counters.count(event)
+    this.tell(event)
+  }
+
+  /** Tells listeners what has been counted. */
+  tell(event: CacheEvent): void {
     for (const [listener, type] of this.#listeners) {
       if (type !== undefined && type !== event.type) continue
       try {
         listener(event)
       } catch (error) {
-        this.#listeners.delete(listener)
+        this.#forget(listener)
         this.warn('TAGCACHE_LISTENER_FAILED', undefined, error)
       }
     }
+  }
+
+  /** Whether anybody listens to traces; where nobody does, none has to be put together for a hit. */
+  get isTraced(): boolean {
+    return this.#isTraced
+  }
+
+  #forget(listener: CacheListener): void {
+    this.#listeners.delete(listener)
+    this.#tune()
+  }
+
+  #tune(): void {
+    this.#isTraced = [...this.#listeners.values()].some((type) => type === undefined || type === 'trace')
+  }
+
+  /** What is counted of a route. */
+  ofRoute(name: string): RouteCounters {
+    return this.#counters.ofRoute(name)
+  }
+
+  /** When the answer to a request is asked for, if it is one of those that are measured; by the clock of `performance`. */
+  beginAnswer(): number | undefined {
+    if (this.#listeners.size === 0) return undefined
+    this.#asked = (this.#asked + 1) & MEASURED
+    return this.#asked === 0 ? performance.now() : undefined
+  }
+
+  /** An answer from the cache was given to a request that began then. */
+  endAnswer(began: number | undefined): void {
+    if (began !== undefined) this.#counters.hitTime.add(performance.now() - began)
   }
 
   readonly warn = (code: WarningCode, route?: string, error?: unknown): void => {
@@ -48,7 +94,7 @@ export class Events {
   }
 
   /** What has been counted so far. */
-  stats(held: { entries: number; bytes: number }): CacheStats {
+  stats(held: Held): CacheStats {
     return this.#counters.read(held)
   }
 }

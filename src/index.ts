@@ -19,13 +19,25 @@ export type {
 export { type IsSync, type KeyValueOptions, keyValue } from './backends/key-value.ts'
 export { type MemoryOptions, memory } from './backends/memory.ts'
 export { type TieredOptions, tiered } from './backends/tiered.ts'
-export type { Answer, Cache } from './cache.ts'
+export type { Answer, Cache, ExplainOptions, ExplainRequest } from './cache.ts'
 export type { Entry, HeaderField, Removal, RemovalReason, StoredResponse } from './core/entry.ts'
+export type {
+  Comparison,
+  Decided,
+  Difference,
+  ExplainedEntry,
+  ExplainedKey,
+  ExplainedOption,
+  ExplainedTag,
+  Explanation,
+} from './core/explanation.ts'
 export { decodeKey, type KeyParts } from './core/key.ts'
+export { type Latency, quantileOf } from './core/latency.ts'
 export type { MaybePromise } from './core/maybe.ts'
+export { explainReason, REASONS, type Reason } from './core/reasons.ts'
 export { isOutdated, MAX_TAG_LENGTH, type Tag, type TagList, type TypedTag } from './core/tags.ts'
 export type { Time } from './core/time.ts'
-export type { CacheEvent, CacheListener, CacheStats, Outcome, Trace } from './core/trace.ts'
+export type { BackendStats, CacheEvent, CacheListener, CacheStats, Outcome, Tally, Trace } from './core/trace.ts'
 export type { Duration } from './core/values.ts'
 export { type ErrorCode, TagcacheError, type WarningCode } from './errors.ts'
 export type { CacheOptions } from './options/cache.ts'

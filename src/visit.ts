@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { chooseFromQuery, type KeyParts, normalisePath, normaliseQuery, spellPath } from './core/key.ts'
+import type { Reason } from './core/reasons.ts'
 import type { WarningCode } from './errors.ts'
 import type { Forward } from './http/cache-status.ts'
 import { combined, type Fields } from './http/fields.ts'
@@ -64,7 +65,7 @@ export type Warn = (code: WarningCode, route: string, error?: unknown) => void
 /** Whether a request may be answered from the cache, and under which key; or why not. */
 export type Admission =
   | { readonly admitted: true; readonly parts: KeyParts }
-  | { readonly admitted: false; readonly forward: Forward; readonly reason: string }
+  | { readonly admitted: false; readonly forward: Forward; readonly reason: Reason }
 
 /** The route's name: what its responses are kept under, and counted under. */
 export function routeName({ route, target, method }: Visit): string {
@@ -90,7 +91,7 @@ export function admit(visit: Visit, namespace: string | undefined, warn: Warn): 
   }
 }
 
-function refuse(forward: Forward, reason: string): Admission {
+function refuse(forward: Forward, reason: Reason): Admission {
   return { admitted: false, forward, reason }
 }
 
@@ -102,7 +103,7 @@ function ask<V>(visit: Visit, option: unknown, isAnswer: (answer: unknown) => an
   throw new TypeError(`An option's function gave ${inspect(answer, { depth: 0 })}, which it cannot mean.`)
 }
 
-function exclusion(visit: Visit): string | undefined {
+function exclusion(visit: Visit): Reason | undefined {
   const { route, method, headers, target } = visit
   if (!ask(visit, route.enabled, isBoolean)) return 'disabled'
   if (!route.methods.has(method)) return 'method'
@@ -112,7 +113,7 @@ function exclusion(visit: Visit): string | undefined {
 }
 
 /** What a request says that is in no key: parts in another unit, a state of the resource, a body. */
-export function unanswerable(method: string, headers: Fields, isBodyless: boolean): string | undefined {
+export function unanswerable(method: string, headers: Fields, isBodyless: boolean): Reason | undefined {
   if (method === 'GET' && headers.range !== undefined && !isByteRange(headers)) return 'range'
   if (headers['if-match'] !== undefined || headers['if-unmodified-since'] !== undefined) return 'precondition'
   const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0

@@ -7,6 +7,7 @@ import type { Flow } from '../flow/flow.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { inFront, standing } from '../node/front.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
+import { makeExplainable } from '../node/question.ts'
 import type { Dispatch } from '../node/refresh.ts'
 import { serve } from '../node/serve.ts'
 import { hostPart, pathOf, queryOf } from '../node/target.ts'
@@ -93,6 +94,7 @@ export function tagcache<T extends string>(
 ): ExpressCache<T> {
   const typed = optionsOrCache instanceof Cache ? optionsOrCache : new Cache<T>(optionsOrCache as CacheOptions<never>)
   const { flow } = typed
+  makeExplainable(flow)
   return {
     cache: typed,
     cached: ((options: RouteOptions<never> = {}) => cachedHandler(flow, options)) as unknown as Cached<T>,

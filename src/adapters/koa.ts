@@ -10,7 +10,18 @@ import { type Controls, controlsOf } from '../node/controls.ts'
 import { inFront, standing } from '../node/front.ts'
 import { captureKoa, refuseKoa, replayKoa, replayPastKoa } from '../node/koa.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge, UNDELIVERED } from '../node/purge.ts'
-import { announce, enter, find, ignore, layerOf, type Passage, refreshIn, type Standing } from '../node/serve.ts'
+import { makeExplainable } from '../node/question.ts'
+import {
+  announce,
+  countAnswer,
+  enter,
+  find,
+  ignore,
+  layerOf,
+  type Passage,
+  refreshIn,
+  type Standing,
+} from '../node/serve.ts'
 import { hostPart, mountedPath, queryOf } from '../node/target.ts'
 import type { CacheOptions } from '../options/cache.ts'
 import type { RouteOptions } from '../options/route.ts'
@@ -90,6 +101,7 @@ export function tagcache<T extends string, Sync extends boolean>(cache: Cache<T,
 export function tagcache<T extends string>(optionsOrCache: CacheOptions<KoaArgs, T> | Cache<T> = {}): KoaCache<T> {
   const typed = optionsOrCache instanceof Cache ? optionsOrCache : new Cache<T>(optionsOrCache as CacheOptions<never>)
   const { flow } = typed
+  makeExplainable(flow)
   return {
     cache: typed,
     cached: (options = {}) => cachedHandler(flow, options as RouteOptions<never>),
@@ -116,8 +128,9 @@ function cachedHandler(flow: Flow, options: RouteOptions<never>): KoaHandler {
     }
     const standing = enter(passage)
     if (!standing) return next()
+    const began = flow.events.beginAnswer()
     const found = find(passage, standing)
-    await act(passage, isPromise(found) ? await found : found, standing, ctx, next, cached)
+    await act(passage, isPromise(found) ? await found : found, standing, ctx, next, cached, began)
   }
 }
 
@@ -133,12 +146,13 @@ async function act(
   ctx: Handled,
   next: Next,
   self: KoaHandler,
+  began?: number,
 ): Promise<unknown> {
   const { flow, res } = passage
   if (finding.kind === 'hit') {
     refreshIn(passage, finding.refresh)
     const answer = isOutermost(flow, ctx, self) ? replayPastKoa : replayKoa
-    if (!res.headersSent) return answer(ctx, finding.entry, finding)
+    if (!res.headersSent) return countAnswer(flow, finding, answer(ctx, finding.entry, finding), began)
     return res.writableEnded ? undefined : next()
   }
   if (finding.kind === 'run') {
@@ -151,6 +165,10 @@ async function act(
   if (finding.kind === 'refuse') {
     flow.record(finding.trace)
     return refuseKoa(ctx, finding.cacheStatus)
+  }
+  if (finding.kind === 'explained') {
+    ctx.status = 204
+    return undefined
   }
   if (finding.kind === 'ignore') {
     ignore(passage, standing)

@@ -6,6 +6,7 @@ import { failed, mayReplaceError, meansFailure } from '../flow/replace.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { inFront } from '../node/front.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
+import { makeExplainable } from '../node/question.ts'
 import { layerOf, serve } from '../node/serve.ts'
 import { hostPart, mountedPath, queryOf } from '../node/target.ts'
 import type { CacheOptions } from '../options/cache.ts'
@@ -55,6 +56,7 @@ export function tagcache<T extends string, Sync extends boolean>(cache: Cache<T,
 export function tagcache<T extends string>(optionsOrCache: CacheOptions<NodeArgs, T> | Cache<T> = {}): NodeCache<T> {
   const typed = optionsOrCache instanceof Cache ? optionsOrCache : new Cache<T>(optionsOrCache as CacheOptions<never>)
   const { flow } = typed
+  makeExplainable(flow)
   return {
     cache: typed,
     cached: (options = {}) => cachedHandler(flow, options as RouteOptions<never>) as NodeHandler as never,

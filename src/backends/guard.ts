@@ -1,4 +1,5 @@
 import { type Entry, isSound } from '../core/entry.ts'
+import { type Latency, Stopwatch } from '../core/latency.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { inTime, type Time } from '../core/time.ts'
 import { TagcacheError } from '../errors.ts'
@@ -9,6 +10,15 @@ import { type Journal, Undelivered } from './undelivered.ts'
 export interface GuardEvents {
   fault(operation: string, error: unknown): void
   state(state: 'paused' | 'resumed' | 'behind' | 'delivered'): void
+}
+
+/** How a backend does, as its guard knows. */
+export interface Health {
+  readonly state: 'well' | 'paused'
+  readonly isBehind: boolean
+  /** Invalidations that it has not taken: so many names, or everything. */
+  readonly undelivered: number | 'everything'
+  readonly calls: Readonly<Record<string, Latency>>
 }
 
 /** How a guard treats its backend, in milliseconds. */
@@ -37,6 +47,8 @@ export class Guard {
   #retry: (() => void) | undefined
   #isBehindTold = false
   #pausedUntil: number | undefined
+  /** How long calls took for which a promise was given, by operation. */
+  readonly #calls = new Map<string, Stopwatch>()
 
   constructor(backend: TagBackend, options: GuardOptions, events: GuardEvents) {
     this.#backend = backend
@@ -197,6 +209,16 @@ export class Guard {
     }
   }
 
+  /** How it does. */
+  health(): Health {
+    return {
+      state: this.#pausedUntil === undefined ? 'well' : 'paused',
+      isBehind: this.isBehind,
+      undelivered: this.#undelivered.size,
+      calls: Object.fromEntries([...this.#calls].map(([operation, times]) => [operation, times.read()])),
+    }
+  }
+
   /** Answers once the backend has taken it, or once it is kept for later: then false. */
   invalidate(tags: readonly string[]): MaybePromise<boolean> {
     return this.#takeTags(tags)
@@ -302,10 +324,23 @@ export class Guard {
   }
 
   #settle<T>(operation: string, answer: Promise<T>, isValid: (answer: T) => boolean): Promise<T | undefined> {
+    const began = performance.now()
     return this.#withinTimeout(operation, answer).then(
-      (value) => this.#accept(operation, value, isValid),
-      (error) => this.#fail(operation, error),
+      (value) => {
+        this.#measure(operation, began)
+        return this.#accept(operation, value, isValid)
+      },
+      (error) => {
+        this.#measure(operation, began)
+        return this.#fail(operation, error)
+      },
     )
+  }
+
+  #measure(operation: string, began: number): void {
+    const times = this.#calls.get(operation) ?? new Stopwatch()
+    this.#calls.set(operation, times)
+    times.add(performance.now() - began)
   }
 
   #accept<T>(operation: string, answer: T, isValid: (answer: T) => boolean): T | undefined {

@@ -5,7 +5,7 @@ import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { isOutdated } from '../core/tags.ts'
 import { systemTime, type Time } from '../core/time.ts'
 import { badValue, checkOptions, countOf, hasMethods, sizeOf } from '../core/values.ts'
-import type { CacheBackend, Lookup, TagBackend } from './backend.ts'
+import type { BackendSize, CacheBackend, Lookup, TagBackend } from './backend.ts'
 import { decodeEntry, encodeEntry } from './codec.ts'
 import { type Member, nextTurn, type Schedule, TagIndex } from './tag-index.ts'
 
@@ -44,6 +44,8 @@ interface Known extends Member {
   readonly keepUntil: number
   /** When the response was made. */
   readonly time: number
+  /** What the backend was given, in bytes. */
+  readonly bytes: number
 }
 
 /**
@@ -90,6 +92,7 @@ class KeyValueBackend implements TagBackend {
   // Another process, or an earlier run of this one, must not be taken for us.
   readonly #run = randomUUID()
   #stores = 0
+  #bytes = 0
   // The last store of each key that has not been answered yet.
   readonly #underWay = new Map<string, string>()
   /** Why entries leave now; undefined where one only makes room for itself. */
@@ -127,11 +130,12 @@ class KeyValueBackend implements TagBackend {
 
   store(entry: Entry, ttl: number): MaybePromise<boolean> {
     if (isOutdated(entry.stamp, this.#index.invalidatedAt(entry.tags))) return false
+    const { time, stamp } = entry
     const identity = String(++this.#stores)
     const keepUntil = this.#time.now() + ttl
     const bytes = encodeEntry(entry, { identity: `${this.#run}/${identity}` })
     const kept = this.#backend.set(this.#address(entry.key), bytes, Math.ceil(ttl / 1000)) as MaybePromise<unknown>
-    const known = { key: entry.key, identity, keepUntil, time: entry.time, stamp: entry.stamp, links: [] }
+    const known = { key: entry.key, identity, keepUntil, time, stamp, bytes: bytes.byteLength, links: [] }
     if (!isPromise(kept)) return this.#know(entry, known)
     this.#underWay.set(entry.key, identity)
     const arrive = () => this.#underWay.get(entry.key) === identity && this.#underWay.delete(entry.key)
@@ -168,6 +172,10 @@ class KeyValueBackend implements TagBackend {
     return this.sync ? (found as Lookup[]) : Promise.all(found)
   }
 
+  size(): BackendSize {
+    return { entries: this.#known.size, bytes: this.#bytes }
+  }
+
   onRemoval(listener: (removal: Removal) => void): void {
     this.#listeners.push(listener)
   }
@@ -200,6 +208,12 @@ class KeyValueBackend implements TagBackend {
     if (existing) this.#forget(existing, isSame ? undefined : 'replaced')
     this.#index.attach(known, entry.tags)
     this.#known.set(entry.key, known)
+    // A key may be longer than everything together may be.
+    if (this.#known.peek(entry.key) !== known) {
+      this.#index.detach(known)
+      return false
+    }
+    this.#bytes += known.bytes
     return true
   }
 
@@ -216,6 +230,7 @@ class KeyValueBackend implements TagBackend {
 
   #leave(known: Known): void {
     this.#index.detach(known)
+    this.#bytes -= known.bytes
     if (this.#reason === 'evicted') this.#drop(known.key)
     if (this.#reason === undefined) return
     for (const listener of this.#listeners) listener({ reason: this.#reason, entries: 1, key: known.key })

@@ -16,6 +16,8 @@ export class Undelivered {
   readonly #onFault: (error: unknown) => void
   readonly #tags = new Set<string>()
   #everything = false
+  // What was taken out and is not known to be delivered.
+  #underWay: readonly string[] | 'everything' = []
   // What the journal has, so that nothing is written twice however often its delivery fails.
   readonly #written = new Set<string | undefined>()
 
@@ -34,6 +36,12 @@ export class Undelivered {
     return !this.#everything && this.#tags.size === 0
   }
 
+  /** How many names wait, or are on their way; or everything. */
+  get size(): number | 'everything' {
+    if (this.#everything || this.#underWay === 'everything') return 'everything'
+    return new Set([...this.#tags, ...this.#underWay]).size
+  }
+
   /** Keeps tags, or everything. */
   add(tags: readonly string[] | undefined): void {
     this.#keep(tags)
@@ -48,6 +56,7 @@ export class Undelivered {
   /** All that is kept, to be delivered; undefined is everything. What cannot be delivered has to be added again. */
   takeOut(): readonly string[] | undefined {
     const tags = this.#everything ? undefined : [...this.#tags]
+    this.#underWay = tags ?? 'everything'
     this.#everything = false
     this.#tags.clear()
     return tags
@@ -55,6 +64,7 @@ export class Undelivered {
 
   /** What was taken out is delivered. */
   settle(): void {
+    this.#underWay = []
     if (this.#written.size === 0) return
     this.#written.clear()
     this.#attempt((journal) => journal.empty())

@@ -85,8 +85,9 @@ export function freshFor(entry: Entry, now: number): number {
   return entry.lifetime - Math.max(0, now - entry.time)
 }
 
-/** Whether both are one response, of which more encodings may be there by now. */
+/** Whether the other one is the same response, with encodings that were made of it since. */
 export function isSameResponse(one: Entry, other: Entry): boolean {
+  if (one.response.encodings?.length !== 0 || !other.response.encodings?.length) return false
   return one.stamp === other.stamp && one.time === other.time && one.response.body === other.response.body
 }
 

@@ -1,6 +1,8 @@
 import type { WarningCode } from '../errors.ts'
 import type { Forward } from '../http/cache-status.ts'
 import type { Removal, RemovalReason } from './entry.ts'
+import type { Latency } from './latency.ts'
+import type { Reason } from './reasons.ts'
 
 /** How a request ended for the cache: answered from it, from it though stale, from another request's run, by the handler, or past the cache. */
 export type Outcome = 'hit' | 'stale' | 'collapsed' | 'miss' | 'bypass'
@@ -13,13 +15,13 @@ export interface Trace {
   readonly key?: string
   /** Why the request went to the handler (RFC 9211, 2.2). */
   readonly forward?: Forward
-  /** The rule that decided: `credentials`, `set-cookie`, `too-large`, … */
-  readonly reason?: string
+  /** The rule that decided: why a request went past the cache or was answered stale, why a response was not kept; of one that was, why nothing stored had answered. */
+  readonly reason?: Reason
   /** Whether the response was kept. */
   readonly stored: boolean
   /** How much longer the answer is fresh, in milliseconds; of a hit or a stored response. */
   readonly ttl?: number
-  /** How long the handler ran, or on a hit had run, in milliseconds. */
+  /** How long the handler ran, on a bypass until its answer began; or on a hit had run. In milliseconds. */
   readonly cost?: number
   /** Where a hit came from, of a backend in two tiers. */
   readonly tier?: 'near' | 'far'
@@ -35,7 +37,7 @@ export type CacheEvent =
       readonly route: string
       readonly key: string
       readonly stored: boolean
-      readonly reason?: string
+      readonly reason?: Reason
       /** How long the handler ran, in milliseconds. */
       readonly cost: number
     }
@@ -77,8 +79,8 @@ export type CacheEvent =
 /** Told each event as it happens. */
 export type CacheListener = (event: CacheEvent) => void
 
-/** What the cache has done since it was made. */
-export interface CacheStats {
+/** What requests have come to: of one route, or of all. */
+export interface Tally {
   /** Requests that reached a `cached()`: the sum of the five outcomes. */
   readonly requests: number
   readonly hits: number
@@ -88,82 +90,50 @@ export interface CacheStats {
   readonly collapsed: number
   readonly misses: number
   readonly bypasses: number
-  /** Requests by the rule that decided, where one did. */
-  readonly reasons: Readonly<Record<string, number>>
+  /** Requests by the rule that decided: each one that is stale, a miss or a bypass has one. */
+  readonly reasons: Readonly<Partial<Record<Reason, number>>>
   readonly stores: number
   /** Responses made anew in the background, and how many of these came to nothing. */
   readonly refreshes: number
   readonly failedRefreshes: number
+  /** Bytes of bodies that were sent from the cache. */
+  readonly servedBytes: number
+  /** The time that handlers did not have to run, in seconds: of each answer from the cache, the time that it took to make. */
+  readonly savedSeconds: number
+  /** The time that they did run, in seconds, for clients and in the background. */
+  readonly spentSeconds: number
+}
+
+/** How the backend does. */
+export interface BackendStats {
+  /** `'paused'`: it is left alone after a fault. */
+  readonly state: 'well' | 'paused'
+  /** Whether purges wait for it to take them, while nothing stored is trusted. */
+  readonly isBehind: boolean
+  /** What waits: so many tags and URIs, or everything. */
+  readonly undelivered: number | 'everything'
+  /** Whether copies in a near tier are trusted; undefined until that is in doubt. */
+  readonly near: 'trusted' | 'lost' | undefined
+  readonly faults: number
+  /** The calls that took time, by operation; none of a synchronous backend. */
+  readonly calls: Readonly<Record<string, Latency>>
+}
+
+/** What the cache has done since it was made. */
+export interface CacheStats extends Tally {
+  /** When that was, in epoch milliseconds. */
+  readonly since: number
+  /** The same by route; those that came after the first 500 are one, `(other)`. */
+  readonly routes: Readonly<Record<string, Tally>>
   readonly removals: Readonly<Record<RemovalReason, number>>
   readonly invalidations: number
   /** Faults of the backend. */
   readonly faults: number
-  /** The time that handlers did not have to run, in seconds. */
-  readonly savedSeconds: number
+  readonly backend: BackendStats
+  /** How long requests took: to be answered from the cache, of which one in 64 is measured while anybody listens to events; and to be answered by the handler. */
+  readonly latency: { readonly hit: Latency; readonly miss: Latency }
   /** Entries held now; 0 where the backend cannot tell. */
   readonly entries: number
   /** Bytes held now; 0 where the backend cannot tell. */
   readonly bytes: number
-}
-
-const OUTCOME_COUNTERS = {
-  hit: 'hits',
-  stale: 'stale',
-  collapsed: 'collapsed',
-  miss: 'misses',
-  bypass: 'bypasses',
-} as const
-
-// What spares the handler a run.
-const SAVING: ReadonlySet<Outcome> = new Set<Outcome>(['hit', 'stale', 'collapsed'])
-
-/** Counts events. */
-export class Counters {
-  readonly #outcomes = { hits: 0, stale: 0, collapsed: 0, misses: 0, bypasses: 0 }
-  readonly #reasons: Record<string, number> = Object.create(null)
-  readonly #removals = { expired: 0, evicted: 0, invalidated: 0, replaced: 0, deleted: 0 }
-  #stores = 0
-  #refreshes = 0
-  #failedRefreshes = 0
-  #invalidations = 0
-  #faults = 0
-  #saved = 0
-
-  count(event: CacheEvent): void {
-    if (event.type === 'trace') this.#countTrace(event)
-    else if (event.type === 'refresh') this.#countRefresh(event.stored)
-    else if (event.type === 'removal') this.#removals[event.reason] += event.entries
-    else if (event.type === 'invalidation' || event.type === 'clear') this.#invalidations += 1
-    else if (event.type === 'fault') this.#faults += 1
-  }
-
-  read(held: { entries: number; bytes: number }): CacheStats {
-    const outcomes = this.#outcomes
-    return {
-      requests: outcomes.hits + outcomes.stale + outcomes.collapsed + outcomes.misses + outcomes.bypasses,
-      ...outcomes,
-      reasons: { ...this.#reasons },
-      stores: this.#stores,
-      refreshes: this.#refreshes,
-      failedRefreshes: this.#failedRefreshes,
-      removals: { ...this.#removals },
-      invalidations: this.#invalidations,
-      faults: this.#faults,
-      savedSeconds: this.#saved / 1000,
-      ...held,
-    }
-  }
-
-  #countRefresh(stored: boolean): void {
-    this.#refreshes += 1
-    if (stored) this.#stores += 1
-    else this.#failedRefreshes += 1
-  }
-
-  #countTrace(trace: Trace): void {
-    this.#outcomes[OUTCOME_COUNTERS[trace.outcome]] += 1
-    if (trace.reason !== undefined) this.#reasons[trace.reason] = (this.#reasons[trace.reason] ?? 0) + 1
-    if (trace.stored) this.#stores += 1
-    if (SAVING.has(trace.outcome)) this.#saved += trace.cost ?? 0
-  }
 }

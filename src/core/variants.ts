@@ -99,6 +99,11 @@ export class Variants {
     return { ...place, crowdedOut: keys.slice(0, -most) }
   }
 
+  /** The keys of the variants that are kept under a key without them. */
+  keptUnder(primary: string): readonly string[] {
+    return this.#memories.peek(primary)?.keys ?? []
+  }
+
   /** Takes down that the responses to a request vary on those fields, as another process has found. */
   teach(seeker: Seeker, names: readonly string[]): void {
     const { primary } = this.locate(seeker)

@@ -1,3 +1,4 @@
+import type { Reason } from '../core/reasons.ts'
 import { isFailure, judgeStorage, type ResponseHead, type Storability, type Terms } from '../http/policy.ts'
 import { isAuthorized } from '../visit.ts'
 import type { Flow } from './flow.ts'
@@ -13,7 +14,7 @@ export function decide(flow: Flow, run: Run, head: ResponseHead): Decision {
   if (reason !== undefined || !judged.storable) return refuseToStore(flow, run, head, reason ?? 'skip')
   if (judged.terms.lifetime <= 0) letGo(flow, run)
   const { terms, keep, vary, isNegotiated } = judged
-  const cacheStatus = flow.status({ hit: false, forward: run.forward, stored: true })
+  const cacheStatus = flow.status({ hit: false, forward: run.forward, stored: true, ...whyForwarded(run) })
   return { store: true, terms: jittered(flow, run, terms), keep, vary, isNegotiated, cacheStatus }
 }
 
@@ -40,7 +41,7 @@ export function judgeRun(flow: Flow, { route, ttl, visit }: Run, head: ResponseH
   return judgeStorage(head, policy, flow.now())
 }
 
-function reasonAgainst(flow: Flow, run: Run, head: ResponseHead, judged: Storability): string | undefined {
+function reasonAgainst(flow: Flow, run: Run, head: ResponseHead, judged: Storability): Reason | undefined {
   if (run.isSkipped) return skipReason(run)
   if (!judged.storable) return judged.reason
   if (run.visit.method === 'HEAD') return 'head'
@@ -48,7 +49,7 @@ function reasonAgainst(flow: Flow, run: Run, head: ResponseHead, judged: Storabi
 }
 
 /** The reason of a run that is skipped: the response to a POST is, unless it says that it may be kept. */
-export function skipReason({ forward }: Run): string {
+export function skipReason({ forward }: Run): Reason {
   return forward === 'method' ? 'method' : 'skip'
 }
 
@@ -68,7 +69,7 @@ const UNKEPT = {
   },
 } as const
 
-function refuseToStore(flow: Flow, run: Run, { status }: ResponseHead, reason: string): Decision {
+function refuseToStore(flow: Flow, run: Run, { status }: ResponseHead, reason: Reason): Decision {
   // Who waits for the whole gets it, though nobody else does.
   if (run.completion && status === 200) return { ...UNKEPT, cacheStatus: statusOf(flow, run, reason) }
   // What is one visitor's own says nothing of what the others get.
@@ -79,7 +80,7 @@ function refuseToStore(flow: Flow, run: Run, { status }: ResponseHead, reason: s
 }
 
 /** Declines a response of that status, and drops what is stored: that is older, though the new one is not to be kept. */
-export function declineNewer(flow: Flow, run: Run, status: number, reason: string): Decision {
+export function declineNewer(flow: Flow, run: Run, status: number, reason: Reason): Decision {
   supersede(flow, run, status)
   return decline(flow, run, reason)
 }
@@ -97,7 +98,7 @@ export function jittered(flow: Flow, { route }: Run, terms: Terms): Terms {
 }
 
 /** A response of no use to others: those who wait run for themselves, and the next ones do not wait at all. */
-export function decline(flow: Flow, run: Run, reason: string): Decision {
+export function decline(flow: Flow, run: Run, reason: Reason): Decision {
   letGo(flow, run)
   return { store: false, reason, cacheStatus: statusOf(flow, run, reason) }
 }
@@ -112,7 +113,13 @@ export function letGo(flow: Flow, run: Run): void {
   flow.flights.land(flight, () => undefined)
 }
 
+/** What Cache-Status says of why nothing stored answered, beside `fwd`, where that says more. */
+export function whyForwarded({ forward, why }: Pick<Run, 'forward' | 'why'>): { detail?: Reason } {
+  const isSaid = why === forward || (forward === 'stale' && why === 'expired')
+  return isSaid ? {} : { detail: why }
+}
+
 /** What Cache-Status says of a run whose response is not stored for that reason. */
-export function statusOf(flow: Flow, run: Run, reason: string): string {
+export function statusOf(flow: Flow, run: Run, reason: Reason): string {
   return flow.status({ hit: false, forward: run.forward, detail: reason })
 }

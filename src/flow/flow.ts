@@ -1,9 +1,13 @@
+import { LRUCache } from 'lru-cache'
 import type { Guard } from '../backends/guard.ts'
 import { Backoff } from '../core/backoff.ts'
+import { Departed, REMEMBERED } from '../core/departed.ts'
 import type { Entry } from '../core/entry.ts'
+import type { Explanation } from '../core/explanation.ts'
 import { Flights } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
 import { Queue } from '../core/queue.ts'
+import type { Reason } from '../core/reasons.ts'
 import type { Trace } from '../core/trace.ts'
 import { type Place, Variants } from '../core/variants.ts'
 import type { WarningCode } from '../errors.ts'
@@ -24,6 +28,10 @@ const MOST_TO_ENCODE = 1000
 export class Flow {
   readonly flights: Flights<Run, Waiting, Entry>
   readonly variants: Variants
+  /** Why entries have left, where their backend tells. */
+  readonly departed = new Departed()
+  /** Why the last response for a key without variants was not kept. */
+  readonly refused = new LRUCache<string, Reason>(REMEMBERED)
   /** Keys of which no refresh is tried for a while. */
   readonly backoff: Backoff
   /** Keys whose handler failed lately. */
@@ -38,6 +46,12 @@ export class Flow {
   front: FrontMemory | undefined
   /** Whether a route says that it must not be answered there: then what an outer layer says does not count for all below. */
   hasExceptions = false
+  /** The methods that some route caches. */
+  readonly methods = new Set<string>()
+  /** Whether it is known to which application requests go. */
+  hasApplication = false
+  /** Asks what would become of a request, where there is an adapter; of the application that is given, or of those that are known. */
+  ask: ((request: unknown, app: unknown) => Promise<Explanation>) | undefined
   /** Every request goes to its handler. */
   isClosed = false
   /** The backend is closed as well: there is nothing left to purge. */
@@ -65,6 +79,7 @@ export class Flow {
     const route = this.route(options)
     checkFront(options, route)
     if (options.front === false) this.hasExceptions = true
+    for (const method of route.methods) this.methods.add(method)
     return route
   }
 
@@ -94,7 +109,7 @@ export class Flow {
   }
 
   /** What Cache-Status says, in this cache's name. */
-  status(handling: Handling): string {
+  status(handling: Handling & { readonly detail?: Reason }): string {
     return formatCacheStatus(this.options.cacheName, handling)
   }
 

@@ -1,6 +1,7 @@
 import { type Entry, fieldsOf, freshFor, type StoredResponse } from '../core/entry.ts'
 import { chain, type MaybePromise } from '../core/maybe.ts'
 import { completedResponse, storedPart } from '../core/partial.ts'
+import type { Reason } from '../core/reasons.ts'
 import { isOutdated } from '../core/tags.ts'
 import type { Trace } from '../core/trace.ts'
 import type { Terms } from '../http/policy.ts'
@@ -98,7 +99,7 @@ export function keep(
   run: Run,
   entry: Entry,
   milliseconds: number,
-  how: { reason?: string } = {},
+  how: { reason?: Reason } = {},
 ): MaybePromise<void> {
   if (entry.lifetime > 0) flow.flights.clear(run.key)
   const lease = takeLease(run)
@@ -111,7 +112,7 @@ export function keep(
   return chain(flow.guard.store(entry, milliseconds, isElsewhere ? undefined : lease), (stored) => {
     if (run.isRetracted) void flow.guard.delete(entry.key)
     if (stored) encodeLater(flow, entry, milliseconds, run.route)
-    if (stored) recordRun(flow, run, { stored, cost: entry.cost, ttl: entry.lifetime, ...how })
+    if (stored) recordRun(flow, run, { stored, cost: entry.cost, ttl: entry.lifetime, reason: run.why, ...how })
     else void chain(whyNotKept(flow, entry), (reason) => recordRun(flow, run, { stored, reason }))
     return serveWaiters(flow, run, entry)
   })
@@ -146,10 +147,16 @@ function maySettle(flow: Flow, run: Run, waiting: Waiting, entry: Entry, isCurre
 }
 
 // Reasons for which a refresh comes to nothing although its handler may be well.
-const NOT_THE_HANDLER = new Set(['unreached', 'aborted', 'too-large', 'partial', 'variants'])
+const NOT_THE_HANDLER: ReadonlySet<Reason> = new Set<Reason>([
+  'unreached',
+  'aborted',
+  'too-large',
+  'partial',
+  'variants',
+])
 
 /** The run gave nothing to keep: those who wait for it run for themselves. */
-export function abandon(flow: Flow, run: Run, reason: string): void {
+export function abandon(flow: Flow, run: Run, reason: Reason): void {
   if (run.isOver) return
   endRun(flow, run)
   if (run.isRefresh) flow.backoff.fail(run.key)
@@ -186,10 +193,13 @@ export function recordRun(flow: Flow, run: Run, made: Outcome): void {
   const { visit, forward, place, startedAt } = run
   const { stored, reason } = made
   const route = routeName(visit)
+  const cost = flow.now() - startedAt
+  if (stored) flow.refused.delete(place.primary)
+  else if (reason !== undefined) flow.refused.set(place.primary, reason)
   if (run.isRefresh) {
     const why = stored || reason === undefined ? {} : { reason }
-    flow.events.emit({ type: 'refresh', route, key: place.primary, stored, cost: flow.now() - startedAt, ...why })
+    flow.events.emit({ type: 'refresh', route, key: place.primary, stored, cost, ...why })
   } else if (forward === 'method' && !stored) {
-    flow.record({ outcome: 'bypass', route, forward, stored, reason: 'method' })
-  } else flow.record({ outcome: 'miss', route, key: place.primary, forward, ...made })
+    flow.record({ outcome: 'bypass', route, forward, stored, reason: reason ?? 'method', cost })
+  } else flow.record({ outcome: 'miss', route, key: place.primary, forward, cost, ...made })
 }

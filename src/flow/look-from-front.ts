@@ -6,6 +6,7 @@ import type { Place } from '../core/variants.ts'
 import type { Fields } from '../http/fields.ts'
 import type { Carrier } from '../http/position.ts'
 import { hasCredentials, unanswerable, varyPart } from '../visit.ts'
+import { withDebug } from './debug.ts'
 import type { Flow } from './flow.ts'
 import type { Known } from './front.ts'
 import { hitStatus, mayBeDue } from './look.ts'
@@ -86,7 +87,7 @@ function plainHit(
   if (!entry) return undefined
   const left = freshFor(entry, now)
   if (left <= 0 || mayBeDue(route, entry, left)) return undefined
-  const tagging = taggingOf(flow, route, entry.tags)
+  const tagging = withDebug(flow, entry.key, taggingOf(flow, route, entry.tags))
   const cacheStatus = statusOf(flow, known, entry, now)
   const response = represented(entry.response, { method, headers })
   return { entry, response, now, age: ageOf(entry, now), cacheStatus, tagging, tier: found.tier }

@@ -1,8 +1,10 @@
 import type { Lease, Lookup, Tier } from '../backends/backend.ts'
+import type { RouteCounters } from '../core/counters.ts'
 import { ageOf, type Entry, freshFor } from '../core/entry.ts'
 import type { Flight } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
 import { chain, type MaybePromise } from '../core/maybe.ts'
+import type { Reason } from '../core/reasons.ts'
 import { represented } from '../core/representation.ts'
 import { isOutdated } from '../core/tags.ts'
 import type { Place } from '../core/variants.ts'
@@ -10,6 +12,7 @@ import type { Forward } from '../http/cache-status.ts'
 import { forbidsStoring, judgeReuse, type Wishes, wishesOf } from '../http/reuse.ts'
 import type { ResolvedRoute } from '../options/route.ts'
 import { admit, isByteRange, routeName, type Visit } from '../visit.ts'
+import { withDebug } from './debug.ts'
 import type { Flow } from './flow.ts'
 import { leaseEnd, needsOf } from './lease.ts'
 import { namesUnknown } from './marker.ts'
@@ -114,7 +117,8 @@ function judgeEntry(flow: Flow, looked: Looked, lookup: Lookup, onWait: OnWait):
   if (reuse.kind === 'stale') {
     const isWhile = reuse.reason === 'stale-while-revalidate'
     const isElsewhere = lookup.lease?.kind === 'held'
-    const refresh = isWhile && !isElsewhere ? startRefreshRun(flow, waitingWith(looked, lookup, entry)) : undefined
+    const refresh =
+      isWhile && !isElsewhere ? startRefreshRun(flow, waitingWith(looked, lookup, 'expired', entry)) : undefined
     return stale(flow, visit, entry, now, reuse.reason, refresh)
   }
   const { mayReplaceError, forward } = reuse
@@ -122,7 +126,8 @@ function judgeEntry(flow: Flow, looked: Looked, lookup: Lookup, onWait: OnWait):
   if (mayReplaceError && flow.failing.isResting(place.key)) {
     return stale(flow, visit, entry, now, 'stale-if-error')
   }
-  return compute(flow, waitingWith(looked, lookup, entry, mayReplaceError), forward, wishes, onWait)
+  const why = forward === 'request' ? 'request' : 'expired'
+  return compute(flow, { ...waitingWith(looked, lookup, why, entry), mayReplaceError }, forward, wishes, onWait)
 }
 
 // The next one may be answered before the application has it.
@@ -132,8 +137,8 @@ function learn(flow: Flow, { visit, parts, place }: Looked): void {
   front.learn(visit.sighting, { visit, parts, route: visit.route, names: place.names }, !flow.hasExceptions)
 }
 
-function waitingWith(looked: Looked, { clock, lease }: Lookup, stored?: Entry, mayReplaceError = false): Waiting {
-  return { ...looked, stamp: clock, stored, mayReplaceError, lease }
+function waitingWith(looked: Looked, { clock, lease }: Lookup, why: Reason, stored?: Entry): Waiting {
+  return { ...looked, stamp: clock, stored, mayReplaceError: false, why, lease }
 }
 
 // By chance this is passed in one of twenty thousand times.
@@ -151,20 +156,25 @@ function early(flow: Flow, looked: Looked, lookup: Lookup, left: number): Run | 
   if (earlyRefresh === 0 || !lookup.entry) return undefined
   const isDue = lookup.entry.cost * earlyRefresh * -Math.log(flow.options.random()) >= left
   return isDue && looked.visit.canRefresh()
-    ? startRefreshRun(flow, waitingWith(looked, lookup, lookup.entry))
+    ? startRefreshRun(flow, waitingWith(looked, lookup, 'expired', lookup.entry))
     : undefined
 }
 
 function hit(flow: Flow, visit: Visit, entry: Entry, now: number, refresh: Run | undefined, tier?: Tier): Finding {
-  recordHit(flow, routeName(visit), { entry, now, tier })
-  return found(flow, visit, entry, now, hitStatus(flow, entry, now), refresh)
+  const counters = recordHit(flow, routeName(visit), { entry, now, tier })
+  return found(flow, visit, entry, now, hitStatus(flow, entry, now), counters, refresh)
 }
 
-/** Leaves the record of a request that a fresh entry answers. */
-export function recordHit(flow: Flow, route: string, { entry, now, tier }: HitRecord): void {
+/** Leaves the record of a request that a fresh entry answers; gives the counters of its route. */
+export function recordHit({ events }: Flow, route: string, { entry, now, tier }: HitRecord): RouteCounters {
   const { key, cost } = entry
-  const trace = { type: 'trace', outcome: 'hit', route, key, stored: false, ttl: freshFor(entry, now), cost } as const
-  flow.events.emit(tier === undefined ? trace : { ...trace, tier })
+  const counters = events.ofRoute(route)
+  counters.countHit(cost)
+  if (events.isTraced) {
+    const trace = { type: 'trace', outcome: 'hit', route, key, stored: false, ttl: freshFor(entry, now), cost } as const
+    events.tell(tier === undefined ? trace : { ...trace, tier })
+  }
+  return counters
 }
 
 interface HitRecord {
@@ -178,12 +188,13 @@ export function hitStatus(flow: Flow, entry: Entry, now: number): string {
   return flow.status({ hit: true, ttl: Math.floor(freshFor(entry, now) / 1000) })
 }
 
-function stale(flow: Flow, visit: Visit, entry: Entry, now: number, reason: string, refresh?: Run): Finding {
+function stale(flow: Flow, visit: Visit, entry: Entry, now: number, reason: Reason, refresh?: Run): Finding {
   const ttl = freshFor(entry, now)
   const { key, cost } = entry
-  flow.record({ outcome: 'stale', route: routeName(visit), key, reason, stored: false, ttl, cost })
+  const route = routeName(visit)
+  flow.record({ outcome: 'stale', route, key, reason, stored: false, ttl, cost })
   const cacheStatus = flow.status({ hit: true, ttl: Math.floor(ttl / 1000), detail: reason })
-  return found(flow, visit, entry, now, cacheStatus, refresh)
+  return found(flow, visit, entry, now, cacheStatus, flow.events.ofRoute(route), refresh)
 }
 
 // The answer to a request that has waited for another's run; it may be what was stored, in the place of that run's error.
@@ -193,12 +204,14 @@ function collapsed(flow: Flow, { visit, stored }: Waiting, entry: Entry, forward
   const { key, cost } = entry
   // A backend that reads entries anew gives each request an object of its own.
   const isStale = ttl <= 0 && stored?.key === entry.key && stored.time === entry.time
-  const reason = isStale ? 'stale-if-error' : undefined
+  const reason: Reason | undefined = isStale ? 'stale-if-error' : undefined
   const outcome = isStale ? 'stale' : 'collapsed'
-  const told = { outcome, route: routeName(visit), key, stored: false, ttl, cost } as const
+  const route = routeName(visit)
+  const told = { outcome, route, key, stored: false, ttl, cost } as const
   flow.record(reason === undefined ? told : { ...told, reason })
-  const detail = reason === undefined ? {} : { detail: reason }
-  return found(flow, visit, entry, now, flow.status({ hit: false, forward, collapsed: true, ...detail }), undefined)
+  const detail: { detail?: Reason } = reason === undefined ? {} : { detail: reason }
+  const cacheStatus = flow.status({ hit: false, forward, collapsed: true, ...detail })
+  return { ...found(flow, visit, entry, now, cacheStatus, flow.events.ofRoute(route), undefined), hasWaited: true }
 }
 
 function found(
@@ -207,15 +220,17 @@ function found(
   entry: Entry,
   now: number,
   cacheStatus: string,
+  counters: RouteCounters,
   refresh: Run | undefined,
-): Finding {
+): Finding & { kind: 'hit' } {
   const tagging = route.tagField === undefined ? undefined : taggingOf(flow, route, entry.tags)
+  const told = flow.options.isDebugged ? withDebug(flow, entry.key, tagging) : tagging
   const response = represented(entry.response, { method, headers })
   const asked = response === entry.response ? entry : { ...entry, response }
-  return { kind: 'hit', entry: asked, now, age: ageOf(entry, now), cacheStatus, tagging, refresh }
+  return { kind: 'hit', entry: asked, now, age: ageOf(entry, now), cacheStatus, tagging: told, counters, refresh }
 }
 
-function pass(flow: Flow, visit: Visit, forward: Forward, reason: string): Finding {
+function pass(flow: Flow, visit: Visit, forward: Forward, reason: Reason): Finding {
   const outcome = forward === 'bypass' || forward === 'method' ? 'bypass' : 'miss'
   const trace = { outcome, route: routeName(visit), forward, reason, stored: false } as const
   return { kind: 'pass', trace, cacheStatus: flow.status({ hit: false, forward, detail: reason }) }
@@ -236,11 +251,22 @@ function miss(
 ): MaybePromise<Finding> {
   const { visit, place } = looked
   const beginning = visit.route.storePartial ? usableBeginning(lookup, place, visit) : undefined
-  const forward = place.key === place.primary ? 'uri-miss' : 'vary-miss'
+  const forward = forwardOf(place)
   return (
-    (beginning && complete(flow, waitingWith(looked, lookup, beginning), onWait)) ??
-    compute(flow, waitingWith(looked, lookup), forward, wishes, onWait)
+    (beginning && complete(flow, waitingWith(looked, lookup, 'uri-miss', beginning), onWait)) ??
+    compute(flow, waitingWith(looked, lookup, missReason(flow, place, lookup, forward)), forward, wishes, onWait)
   )
+}
+
+/** Why a request that nothing stored answers goes to the handler. */
+export function forwardOf({ key, primary }: Place): 'uri-miss' | 'vary-miss' {
+  return key === primary ? 'uri-miss' : 'vary-miss'
+}
+
+/** Why nothing stored answers a request: as far as it is known what was there. */
+export function missReason(flow: Flow, { key }: Place, found: Lookup, forward: 'uri-miss' | 'vary-miss'): Reason {
+  if (found.entry?.key === key) return isOutdated(found.entry.stamp, found.invalidatedAt) ? 'invalidated' : forward
+  return flow.departed.reasonOf(key) ?? forward
 }
 
 // What is stored is the beginning of what is asked for: the rest is made in the background, and who asks waits for the whole.

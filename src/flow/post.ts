@@ -22,7 +22,15 @@ export function startPost(flow: Flow, visit: Visit): Run | undefined {
   const { parts } = admission
   const place = flow.locate(asGet, parts)
   if (!place) return undefined
-  const waiting = { visit: asGet, parts, place, stamp, stored: undefined, mayReplaceError: false }
+  const waiting = {
+    visit: asGet,
+    parts,
+    place,
+    stamp,
+    stored: undefined,
+    mayReplaceError: false,
+    why: 'method',
+  } as const
   const run = startRun(flow, waiting, 'method', { isSolo: true })
   run.isSkipped = true
   return run

@@ -80,9 +80,10 @@ function hasOtherTag(stored: Entry, fields: Fields): boolean {
   return ours !== undefined && theirs !== undefined && withoutWeakness(ours) !== withoutWeakness(theirs)
 }
 
-/** The client has got its substitute: what that means for the store, and for those who wait. */
-export function settle(flow: Flow, run: Run, { entry, fate }: Substitution): MaybePromise<void> {
+/** The client has got its substitute, of so many bytes: what that means for the store, and for those who wait. */
+export function settle(flow: Flow, run: Run, { entry, fate }: Substitution, bytes = 0): MaybePromise<void> {
   if (run.isOver) return
+  if (!run.isRefresh) flow.events.ofRoute(routeName(run.visit)).served += bytes
   if (fate.kind === 'renew') {
     if (run.stored && run.stored.key !== entry.key) void flow.guard.delete(run.stored.key)
     return keep(flow, run, entry, fate.keep, { reason: 'validated' })
@@ -94,7 +95,7 @@ export function settle(flow: Flow, run: Run, { entry, fate }: Substitution): May
   endRun(flow, run)
   flow.backoff.fail(run.key)
   flow.failing.fail(run.key)
-  recordRun(flow, run, { outcome: 'stale', stored: false, reason: 'stale-if-error', cost: entry.cost })
+  recordRun(flow, run, { outcome: 'stale', stored: false, reason: 'stale-if-error' })
   return serveWaiters(flow, run, entry)
 }
 

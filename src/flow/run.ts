@@ -1,7 +1,9 @@
 import type { Lease } from '../backends/backend.ts'
+import type { RouteCounters } from '../core/counters.ts'
 import type { Entry } from '../core/entry.ts'
 import type { Flight } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
+import type { Reason } from '../core/reasons.ts'
 import type { Trace } from '../core/trace.ts'
 import type { Place } from '../core/variants.ts'
 import type { Forward } from '../http/cache-status.ts'
@@ -22,6 +24,8 @@ export interface Waiting {
   readonly stored: Entry | undefined
   /** Whether what is stored may take the place of an error. */
   readonly mayReplaceError: boolean
+  /** Why nothing stored answers it as it is. */
+  readonly why: Reason
   /** The lease that the look-up has given, or who has it for how long. */
   readonly lease?: Lease | undefined
   /** Until when it waits for another process, in epoch milliseconds. */
@@ -40,6 +44,8 @@ export interface Run {
   stamp: number
   readonly startedAt: number
   readonly forward: Forward
+  /** Why nothing stored answered the request. */
+  readonly why: Reason
   flight: Flight<Run, Waiting, Entry> | undefined
   /** Tags, as the backend knows them. */
   readonly tags: Set<string>
@@ -81,6 +87,10 @@ export type Finding =
       readonly age: number
       readonly cacheStatus: string
       readonly tagging: Tagging | undefined
+      /** What is counted of its route. */
+      readonly counters: RouteCounters
+      /** It is the answer to a request that has waited for another's run. */
+      readonly hasWaited?: true
       readonly refresh: Run | undefined
     }
   /** Have the handler run, and record its response. */
@@ -91,6 +101,8 @@ export type Finding =
   | { readonly kind: 'refuse'; readonly trace: Trace; readonly cacheStatus: string }
   /** Have the missing part made in the background, and go on with what comes of it. */
   | { readonly kind: 'complete'; readonly refresh: Run; readonly result: Promise<Finding> }
+  /** It was made to be explained, and is. */
+  | { readonly kind: 'explained' }
   /** Let the request pass without a trace: it is one of ours, on its way to another layer. */
   | { readonly kind: 'ignore' }
 
@@ -112,7 +124,7 @@ export type Decision =
       readonly isNegotiated: boolean
       readonly cacheStatus: string
     }
-  | { readonly store: false; readonly reason: string; readonly cacheStatus: string }
+  | { readonly store: false; readonly reason: Reason; readonly cacheStatus: string }
 
 /** What a client gets in the place of the handler's answer: what was stored, renewed by a 304 or instead of an error. */
 export interface Substitution {
@@ -123,6 +135,6 @@ export interface Substitution {
   /** What is done about the entry: kept as renewed; dropped, since the 304 forbids keeping it; or left as it is. */
   readonly fate:
     | { readonly kind: 'renew'; readonly keep: number }
-    | { readonly kind: 'drop'; readonly reason: string }
+    | { readonly kind: 'drop'; readonly reason: Reason }
     | { readonly kind: 'leave' }
 }

@@ -17,6 +17,7 @@ class StartedRun implements Run {
   stamp: number
   readonly startedAt: number
   readonly forward: Forward
+  readonly why: Run['why']
   readonly tags: Set<string>
   readonly expectedTags: Set<string>
   readonly isGrounded: boolean
@@ -44,6 +45,7 @@ class StartedRun implements Run {
     this.stamp = waiting.stamp
     this.startedAt = flow.now()
     this.forward = forward
+    this.why = waiting.why
     this.tags = new Set(flow.implicitTags)
     this.expectedTags = new Set(flow.implicitTags)
     this.isGrounded = flow.flights.isGrounded(place.key)

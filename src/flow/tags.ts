@@ -1,4 +1,5 @@
 import { normaliseQuery } from '../core/key.ts'
+import type { Reason } from '../core/reasons.ts'
 import { namesCarried, type TagList } from '../core/tags.ts'
 import { uriName } from '../core/uri.ts'
 import { parseGroups } from '../http/cache-groups.ts'
@@ -40,7 +41,7 @@ function askTags(flow: Flow, run: Run): string[] {
 }
 
 /** Takes down the tags, those of the response's own field (RFC 9875, 2) among them; or gives the reason why they are not known. */
-export function collectTags(flow: Flow, run: Run, fields: Fields): string | undefined {
+export function collectTags(flow: Flow, run: Run, fields: Fields): Reason | undefined {
   try {
     for (const name of askTags(flow, run)) run.tags.add(name)
     if (fields['cache-groups'] !== undefined) addTags(flow, run, parseGroups(combined(fields, 'cache-groups')))

@@ -78,7 +78,7 @@ export type Unstorable =
   | 'vary'
   | 'connection'
   | 'endless'
-  | 'expired'
+  | 'no-lifetime'
 
 /** Whether a response is stored: on which terms, how long it is kept, and on which request fields it depends; or why not. */
 export type Storability =
@@ -113,13 +113,13 @@ export function judgeStorage(head: ResponseHead, policy: StoragePolicy, now: num
   const own = given ?? explicit?.milliseconds ?? heuristic
   const lifetime = given ?? (own ?? policy.defaultTtl) - age
   // No lifetime at all is a wish not to store; one that the response gives and that is over leaves it to be validated.
-  if (given === 0 || (own === undefined && policy.defaultTtl === 0)) return { storable: false, reason: 'expired' }
+  if (given === 0 || (own === undefined && policy.defaultTtl === 0)) return { storable: false, reason: 'no-lifetime' }
   const terms = termsOf(sayings.control, given === undefined ? explicit : undefined, policy, {
     lifetime,
     initialAge: age,
   })
   const keep = usefulFor(fields, terms, policy)
-  return keep > 0 ? { storable: true, terms, keep, vary, isNegotiated } : { storable: false, reason: 'expired' }
+  return keep > 0 ? { storable: true, terms, keep, vary, isNegotiated } : { storable: false, reason: 'no-lifetime' }
 }
 
 function termsOf(

@@ -2,7 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import etag from 'etag'
 import { type Answer, answerTo } from '../core/answer.ts'
 import type { HeaderField, StoredResponse } from '../core/entry.ts'
+import type { Reason } from '../core/reasons.ts'
 import { heldTag, represented } from '../core/representation.ts'
+import { debugFields, withDebug } from '../flow/debug.ts'
 import { decide, decline, declineNewer } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land, release } from '../flow/land.ts'
@@ -19,7 +21,7 @@ import { onClose } from './close.ts'
 import { Conditions } from './conditions.ts'
 import { type Head, type HeadChange, interceptHead, textOf } from './head.ts'
 import { addedByDefault, type InnerFields, innerFields, type OuterFields, outerFields } from './layer.ts'
-import { afterOthers, isWrapped, mayBeEncoded } from './replay.ts'
+import { afterOthers, bytesSent, isWrapped, mayBeEncoded } from './replay.ts'
 import { substituteHead } from './substitute.ts'
 
 /** A response being recorded. */
@@ -132,7 +134,7 @@ class Recorder implements Recording {
     const answer = answerTo(this.#req, response, now, !mayBeEncoded(this.#req, this.#res))
     this.#substitute = { substitution, answer }
     this.#isMuted = true
-    const tagging = taggingOf(this.#flow, this.#run.route, entry.tags)
+    const tagging = withDebug(this.#flow, entry.key, taggingOf(this.#flow, this.#run.route, entry.tags))
     return substituteHead(
       answer,
       { ...substitution, entry: { ...entry, response } },
@@ -162,6 +164,7 @@ class Recorder implements Recording {
     const set: (readonly [string, string])[] = [
       ['Cache-Status', afterOthers(head.fields, this.#decision?.cacheStatus ?? '')],
     ]
+    set.push(...debugFields(this.#flow, this.#run.key))
     const vary = this.#inner && negotiatedVary(this.#run.route, head, this.#inner)
     if (vary !== undefined) set.push(['Vary', vary])
     if (this.#decision?.store && this.#run.route.clientCacheControl) {
@@ -294,7 +297,8 @@ class Recorder implements Recording {
   #land(): void {
     if (this.#substitute && !this.#isOver) {
       this.#isOver = true
-      return void settle(this.#flow, this.#run, this.#substitute.substitution)
+      const { substitution, answer } = this.#substitute
+      return void settle(this.#flow, this.#run, substitution, bytesSent(this.#req, answer))
     }
     if (!this.#decision || !this.#head || !this.#inner) return this.#giveUp('aborted')
     if (!this.#decision.store) return this.#giveUp(this.#decision.reason)
@@ -327,7 +331,7 @@ class Recorder implements Recording {
     return body === this.#whole && !this.#isWrapped ? joined([body], this.#size) : body
   }
 
-  #giveUp(reason: string): void {
+  #giveUp(reason: Reason): void {
     if (this.#isOver) return
     this.#isOver = true
     this.#chunks = undefined

@@ -8,6 +8,7 @@ import { lookFromFront, type PlainHit } from '../flow/look-from-front.ts'
 import { isConditional } from '../http/validators.ts'
 import { HOST_INPUTS, PATH_INPUTS } from '../visit.ts'
 import { type FlatReply, flatReply, isUntouched, sendFlat } from './flat.ts'
+import { isQuestion } from './question.ts'
 import { isRefresh } from './refresh.ts'
 import { acceptsCoding, replay } from './replay.ts'
 
@@ -89,7 +90,7 @@ function looksOf(req: IncomingMessage, place: string): string | undefined {
   if (method !== 'GET' && method !== 'HEAD') return undefined
   if (url === undefined || url.charCodeAt(0) !== SLASH || url.length > LONGEST_URL) return undefined
   const { host } = headers
-  if (host === undefined || req.httpVersionMajor !== 1 || isRefresh(req)) return undefined
+  if (host === undefined || req.httpVersionMajor !== 1 || isRefresh(req) || isQuestion(req)) return undefined
   for (const name of REWRITING) if (headers[name] !== undefined) return undefined
   // No target has a space, so that no two requests have one text.
   const plain = `${place}${isEncrypted(req) ? 's' : ''}${url} ${host}`
@@ -116,9 +117,10 @@ function tryKnown(
   res: ServerResponse,
 ): MaybePromise<boolean> {
   if (!known || flow.isClosed || res.headersSent || mayResumeOther(req)) return false
+  const began = flow.events.beginAnswer()
   const hit = lookFromFront(flow, known, req.method!, req.headers)
-  if (!isPromise(hit)) return hit !== undefined && reply(flow, known, req, res, hit)
-  return hit.then((found) => found !== undefined && reply(flow, known, req, res, found))
+  if (!isPromise(hit)) return hit !== undefined && reply(flow, known, req, res, hit, began)
+  return hit.then((found) => found !== undefined && reply(flow, known, req, res, found, began))
 }
 
 // A layer within may encode what it sends: a part has to be of the same bytes as what the client has of it.
@@ -127,14 +129,24 @@ function mayResumeOther(req: IncomingMessage): boolean {
   return headers['if-range'] !== undefined || (headers.range !== undefined && acceptsCoding(req))
 }
 
-function reply(flow: Flow, known: Known, req: IncomingMessage, res: ServerResponse, hit: PlainHit): boolean {
+function reply(
+  flow: Flow,
+  known: Known,
+  req: IncomingMessage,
+  res: ServerResponse,
+  hit: PlainHit,
+  began: number | undefined,
+): boolean {
   const { entry, response } = hit
   const form = formOf(entry.response, response)
   if (form === 'inner' || res.headersSent) return false
+  let served = 0
   if (form !== 'other' && hit.tagging === undefined && isPlain(req) && isUntouched(res)) {
     sendFlat(req, res, response, form, hit)
-  } else replay(req, res, { ...entry, response }, hit)
-  recordHit(flow, known.name, hit)
+    if (req.method !== 'HEAD') served = response.body.byteLength
+  } else served = replay(req, res, { ...entry, response }, hit)
+  recordHit(flow, known.name, hit).served += served
+  flow.events.endAnswer(began)
   return true
 }
 

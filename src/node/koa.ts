@@ -2,7 +2,9 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import { pipeline, Readable, Transform } from 'node:stream'
 import { type Answer, answerTo } from '../core/answer.ts'
 import { type Entry, fieldValue, type StoredResponse } from '../core/entry.ts'
+import type { Reason } from '../core/reasons.ts'
 import { heldTag, represented } from '../core/representation.ts'
+import { debugFields, withDebug } from '../flow/debug.ts'
 import { decide, decline, declineNewer, statusOf } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land } from '../flow/land.ts'
@@ -20,6 +22,7 @@ import {
   acceptsCoding,
   afterOthers,
   appendTo,
+  bytesSent,
   mayBeEncoded,
   type ReplayFields,
   replay,
@@ -40,8 +43,8 @@ export interface KoaLike {
   readonly app?: { emit(event: 'error', error: unknown, ctx: unknown): unknown }
 }
 
-/** Answers with a stored response by setting it on the context, so that the layers above see it as any other. */
-export function replayKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): void {
+/** Answers with a stored response by setting it on the context, so that the layers above see it as any other; gives the bytes of its body. */
+export function replayKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): number {
   const { response } = entry
   // A layer above may have encoded the whole under the same tag: what is resumed has to be that again.
   const isPlain = fieldValue(response.headers, 'content-encoding') === undefined
@@ -59,12 +62,13 @@ export function replayKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): void 
   const hasType = !answer.isBodiless && fieldValue(response.headers, 'content-type') !== undefined
   if (!hasType) ctx.res.removeHeader('Content-Type')
   setStoredFields(ctx.res, entry, answer, told)
+  return bytesSent(ctx.req, answer)
 }
 
 /** Answers with a stored response at node:http, so that the layers above see nothing of it on the context. */
-export function replayPastKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): void {
+export function replayPastKoa(ctx: KoaLike, entry: Entry, told: ReplayFields): number {
   ctx.respond = false
-  replay(ctx.req, ctx.res, entry, told)
+  return replay(ctx.req, ctx.res, entry, told)
 }
 
 /** Tells the client that nothing is stored, and that it wanted nothing else (RFC 9111, 5.2.1.7). */
@@ -113,15 +117,15 @@ function substituteKoa(flow: Flow, run: Run, ctx: KoaLike, outer: OuterFields, s
   for (const name of res.getHeaderNames()) if (!outer.has(name)) res.removeHeader(name)
   for (const { name, value } of outer.values()) res.setHeader(name, value as string | string[])
   const { entry } = substitution
-  replayKoa(
+  const bytes = replayKoa(
     ctx,
     { ...entry, response: represented(entry.response, ctx.req) },
     {
       ...substitution,
-      tagging: taggingOf(flow, run.route, entry.tags),
+      tagging: withDebug(flow, entry.key, taggingOf(flow, run.route, entry.tags)),
     },
   )
-  void settle(flow, run, substitution)
+  void settle(flow, run, substitution, bytes)
 }
 
 // Told once more when the head is sent, since an error handler of Koa takes away what was set before.
@@ -165,9 +169,10 @@ class ContextRecorder {
     const decision = this.#decide(body)
     this.#addVary()
     tell(this.#ctx.res, decision.cacheStatus)
+    for (const [name, value] of debugFields(this.#flow, this.#run.key)) this.#ctx.res.setHeader(name, value)
     for (const name of withheldFields(this.#run.route)) this.#ctx.res.removeHeader(name)
     if (!decision.store || body === undefined) {
-      abandon(this.#flow, this.#run, decision.store ? 'body' : decision.reason)
+      abandon(this.#flow, this.#run, decision.store ? 'unreadable' : decision.reason)
     } else if (Buffer.isBuffer(body)) {
       this.#addClientFields(body)
       this.#land(decision, body)
@@ -190,7 +195,7 @@ class ContextRecorder {
     const { fields, outerSayings } = this.#inner
     const decision = decide(this.#flow, this.#run, { status: this.#status, fields, ...outerSayings })
     if (!decision.store) return decision
-    if (body === undefined) return decline(this.#flow, this.#run, 'body')
+    if (body === undefined) return decline(this.#flow, this.#run, 'unreadable')
     const length = Buffer.isBuffer(body) ? body.byteLength : Number(firstLine(fields, 'content-length'))
     if (!(length > this.#run.route.maxBodySize)) return decision
     return declineNewer(this.#flow, this.#run, this.#status, 'too-large')
@@ -285,7 +290,7 @@ class ChunkRecorder {
   constructor(
     readonly limit: number,
     readonly land: (body: Buffer) => unknown,
-    readonly abandon: (reason: string) => void,
+    readonly abandon: (reason: Reason) => void,
   ) {}
 
   // Copied, since the source may use its buffer again.
@@ -316,7 +321,7 @@ class ChunkRecorder {
     this.land(joined(this.#chunks, this.#size))
   }
 
-  giveUp(reason: string): void {
+  giveUp(reason: Reason): void {
     if (this.#isOver) return
     this.#isOver = true
     this.#chunks.length = 0

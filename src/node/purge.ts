@@ -13,6 +13,7 @@ import { oneOf } from '../options/checks.ts'
 import type { Call, Target } from '../visit.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
+import { isQuestion } from './question.ts'
 import { impliedPurge } from './unsafe.ts'
 
 /** When an `invalidates()` purges. */
@@ -51,6 +52,8 @@ export function preparePurge(flow: Flow, tags: PurgeTags<never>, options: Invali
   const { when } = options
   const isTold = flow.route({}).tagField === 'Cache-Groups'
   return ({ req, res, call, target }) => {
+    // Nothing is done for a request that is only to be explained.
+    if (isQuestion(req)) return () => true
     const implied = impliedPurge(flow, req, res, target)
     return purgeOnAnswer(flow, res, (status, fields, tell) => {
       // The author knows better than the status whether the write happened.

@@ -106,25 +106,33 @@ const OWN = [
 
 function requestAgain(req: IncomingMessage, run: Run): IncomingMessage {
   const [path, query] = askedUri(run.visit.target)
-  const again = new IncomingMessage(socketLike(req.socket) as Socket)
   const headers = { ...run.visit.headers } as IncomingMessage['headers']
   for (const name of OWN) delete headers[name]
+  Object.assign(headers, rangeOf(run))
+  return requestLike(req.socket, { method: 'GET', url: query === '' ? path : `${path}?${query}`, headers })
+}
+
+/** A request without a body, as from the client at that socket. */
+export function requestLike(
+  socket: Socket | undefined,
+  { method, url, headers }: Required<Pick<IncomingMessage, 'headers'>> & { method: string; url: string },
+): IncomingMessage {
+  const req = new IncomingMessage(socketLike(socket) as Socket)
   // HTTP/2 has a name of its own for the host.
   const authority = headers[':authority']
   if (typeof authority === 'string') headers.host ??= authority
-  Object.assign(headers, rangeOf(run))
-  again.method = 'GET'
-  again.url = query === '' ? path : `${path}?${query}`
-  again.headers = headers
-  again.rawHeaders = Object.entries(headers).flatMap(([name, value]) =>
+  req.method = method
+  req.url = url
+  req.headers = headers
+  req.rawHeaders = Object.entries(headers).flatMap(([name, value]) =>
     [value ?? []].flat().flatMap((line) => [name, String(line)]),
   )
-  again.httpVersion = '1.1'
-  again.httpVersionMajor = 1
-  again.httpVersionMinor = 1
-  again.complete = true
-  again.push(null)
-  return again
+  req.httpVersion = '1.1'
+  req.httpVersionMajor = 1
+  req.httpVersionMinor = 1
+  req.complete = true
+  req.push(null)
+  return req
 }
 
 // RFC 9110, 13.1.5: a rest is of use only if it is of the same representation.
@@ -182,8 +190,8 @@ function socketLike(socket: Socket | undefined): Duplex {
   })
 }
 
-// What node's server does around a response is done here, so that those who wait for its end are told.
-function responseToNobody(req: IncomingMessage, closed: () => void): ServerResponse {
+/** A response that nobody gets. What node's server does around one is done here, so that those who wait for its end are told. */
+export function responseToNobody(req: IncomingMessage, closed: () => void): ServerResponse {
   const res = new ServerResponse(req)
   const socket = req.socket
   res.assignSocket(socket)

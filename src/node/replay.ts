@@ -18,8 +18,8 @@ export interface ReplayFields {
   readonly tagging: Tagging | undefined
 }
 
-/** Answers with a stored response, through the layers above. */
-export function replay(req: IncomingMessage, res: ServerResponse, entry: Entry, told: ReplayFields): void {
+/** Answers with a stored response, through the layers above; gives the bytes of its body that are sent. */
+export function replay(req: IncomingMessage, res: ServerResponse, entry: Entry, told: ReplayFields): number {
   const { response } = entry
   const answer = answerTo(req, response, told.now, !mayBeEncoded(req, res))
   res.statusCode = answer.status
@@ -35,6 +35,12 @@ export function replay(req: IncomingMessage, res: ServerResponse, entry: Entry, 
   )
     endWithTrailers(res, entry)
   else endWhole(res, answer.body)
+  return bytesSent(req, answer)
+}
+
+/** The bytes of a body with which a stored response answers. */
+export function bytesSent({ method }: IncomingMessage, { status, body }: Answer): number {
+  return method === 'HEAD' || status === 304 || status === 204 ? 0 : body.byteLength
 }
 
 /**

@@ -15,6 +15,7 @@ import { capture, negotiatedVary, type Recording } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
 import { purgeOnAnswer } from './purge.ts'
+import { answerQuestion, isQuestion, rememberHome } from './question.ts'
 import { type Application, arrive, canRefresh, isRefresh, startRefresh } from './refresh.ts'
 import { afterOthers, refuse, replay } from './replay.ts'
 import { impliedPurge, isOfOwnUri, isSafe } from './unsafe.ts'
@@ -75,9 +76,10 @@ function setLayer(flow: Flow, res: Layered, layer: Layer): void {
 export function serve(passage: Passage, proceed: () => void): void {
   const standing = enter(passage)
   if (!standing) return proceed()
+  const began = passage.flow.events.beginAnswer()
   const finding = find(passage, standing)
-  if (isPromise(finding)) void finding.then((found) => act(passage, found, standing, proceed))
-  else act(passage, finding, standing, proceed)
+  if (isPromise(finding)) void finding.then((found) => act(passage, found, standing, proceed, began))
+  else act(passage, finding, standing, proceed, began)
 }
 
 /**
@@ -110,6 +112,8 @@ function callIn(outer: Standing, call: Call): Call {
 export function find(passage: Passage, standing: Standing): MaybePromise<Finding> {
   const { flow, req, res } = passage
   const visit = new PassingVisit(passage, standing)
+  if (isQuestion(req)) return answerQuestion(flow, req, visit, passage.options)
+  if (!flow.hasApplication) rememberHome(flow, req, passage.application)
   const arrived = isRefresh(req) ? arrive(flow, req, visit) : undefined
   return arrived ?? look(flow, visit, (leave) => onClose(res, leave))
 }
@@ -144,12 +148,12 @@ export function refreshIn({ flow, req, application }: Passage, run: Run | undefi
   if (run) startRefresh(flow, run, req, application)
 }
 
-function act(passage: Passage, finding: Finding, standing: Standing, proceed: () => void): void {
+function act(passage: Passage, finding: Finding, standing: Standing, proceed: () => void, began?: number): void {
   const { flow, req, res } = passage
   if (finding.kind === 'hit') {
     refreshIn(passage, finding.refresh)
     // A layer above may have answered meanwhile, or begun to.
-    if (!res.headersSent) replay(req, res, finding.entry, finding)
+    if (!res.headersSent) countAnswer(flow, finding, replay(req, res, finding.entry, finding), began)
     else if (!res.writableEnded) proceed()
   } else if (finding.kind === 'pass') {
     const run = announce(passage, finding, standing)
@@ -166,10 +170,24 @@ function act(passage: Passage, finding: Finding, standing: Standing, proceed: ()
   } else if (finding.kind === 'refuse') {
     flow.record(finding.trace)
     refuse(res, finding.cacheStatus)
+  } else if (finding.kind === 'explained') {
+    res.statusCode = 204
+    res.end()
   } else {
     ignore(passage, standing)
     proceed()
   }
+}
+
+/** Counts an answer from the cache: what was sent, and how long it took where that is measured. */
+export function countAnswer(
+  { events }: Flow,
+  { counters, hasWaited }: Finding & { kind: 'hit' },
+  bytes: number,
+  began: number | undefined,
+): void {
+  counters.served += bytes
+  if (!hasWaited) events.endAnswer(began)
 }
 
 /** Lets a request of ours through to the layer that it was made for. */
@@ -178,7 +196,8 @@ export function ignore({ flow, res }: Passage, standing: Standing): void {
 }
 
 /** Records what the layers below make of the run. */
-export function record({ flow, req, res }: Passage, run: Run): Recording {
+export function record({ flow, req, res, application }: Passage, run: Run): Recording {
+  rememberHome(flow, req, application)
   const recording = capture(flow, run, req, res)
   setLayer(flow, res, new Layer(run, false, run, recording))
   return recording
@@ -194,8 +213,9 @@ export function announce(
   { trace, cacheStatus }: Finding & { kind: 'pass' },
   standing: Standing,
 ): Run | undefined {
-  const { flow, req, res, target } = passage
+  const { flow, req, res, target, application } = passage
   const { route } = standing
+  rememberHome(flow, req, application)
   if (trace.reason === 'method') {
     const { methods } = target()
     if (methods && !methods.some((method) => route.methods.has(method))) flow.warn('TAGCACHE_UNSAFE_ROUTE', trace.route)
@@ -205,8 +225,9 @@ export function announce(
   const layer = new Layer(standing, isRefresh(req))
   setLayer(flow, res, layer)
   let isRecorded = false
+  const began = flow.now()
   const leaveRecord = () => {
-    if (!layer.isSilent && !isRecorded) flow.record(trace)
+    if (!layer.isSilent && !isRecorded) flow.record({ ...trace, cost: flow.now() - began })
     isRecorded = true
   }
   onClose(res, leaveRecord)

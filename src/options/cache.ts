@@ -35,6 +35,11 @@ export interface CacheOptions<Args extends readonly unknown[] = readonly unknown
    * after a crash. Default: none, and they are kept in memory.
    */
   journal?: string
+  /**
+   * Whether answers have `X-Cache-Key`, with the parts of the key: for development. `true` does nothing where `NODE_ENV` is
+   * `production`, but for a warning; `'always'` does it there too. Default `false`.
+   */
+  debug?: boolean | 'always'
   /** Where time comes from; for tests. Default: the machine. */
   time?: Time
   /** Where chance comes from, from 0 to below 1; for tests. Default `Math.random`. */
@@ -49,9 +54,13 @@ export interface ResolvedCache {
   readonly backendTimeout: number
   readonly backendPause: number
   readonly carrier: Carrier | undefined
+  /** Whether clients are told the keys of their responses. */
+  readonly isDebugged: boolean
   readonly time: Time
   readonly random: () => number
   readonly route: ResolvedRoute
+  /** Who has given the options that are given. */
+  readonly origins: ReadonlyMap<string, 'cache' | 'preset'>
 }
 
 // What is of one route, or has to be said of each.
@@ -67,6 +76,7 @@ const CACHE_OPTIONS = [
   'backendPause',
   'journal',
   'readYourWrites',
+  'debug',
   'time',
   'random',
 ] as const
@@ -98,6 +108,7 @@ export function checkCache(options: CacheOptions<never>): void {
   if (time !== undefined && !hasMethods(time, ['now', 'after']))
     throw badValue('time', time, 'an object with now() and after()')
   if (random !== undefined && typeof random !== 'function') throw badValue('random', random, 'a function')
+  oneOf('debug', options.debug, [true, false, 'always'])
   oneOf('preset', options.preset, Object.keys(PRESETS))
 }
 
@@ -115,6 +126,7 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     backendPause,
     journal: ___,
     readYourWrites,
+    debug,
     time,
     random,
     ...route
@@ -125,11 +137,18 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     cacheName: formatCacheName(checkCacheName(cacheName ?? 'tagcache')),
     backendTimeout: durationOf('backendTimeout', backendTimeout ?? '250ms'),
     backendPause: durationOf('backendPause', backendPause ?? '1s'),
+    isDebugged: debug === 'always' || (debug === true && !isInProduction()),
     carrier: readYourWrites === undefined ? undefined : carrierOf(readYourWrites),
     time: time ?? systemTime,
     random: random ?? Math.random,
     route: resolveRoute(route, defaultRoute(maxBodySize)),
+    origins: new Map(Object.keys(options).map((name) => [name, name in explicit ? 'cache' : 'preset'])),
   }
+}
+
+/** Whether the process says that it is in production. */
+export function isInProduction(): boolean {
+  return process.env.NODE_ENV === 'production'
 }
 
 function carrierOf(given: NonNullable<CacheOptions['readYourWrites']>): Carrier {

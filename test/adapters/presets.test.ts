@@ -117,7 +117,7 @@ describe.each(STACKS)('presets under $name', (stack) => {
   describe.each(['rfc9111', 'rfc9111-full'] as const)('%s', (preset) => {
     it('stores nothing that has no lifetime of its own', async () => {
       const { get } = await under(stack, { preset })
-      expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; detail=expired')
+      expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; detail=no-lifetime')
       expect((await get('/')).text).toBe('run 2')
     })
 

@@ -344,12 +344,12 @@ describe('who wins', () => {
     ['two Expires', { expires: [later, later] }],
     ['an Age over the lifetime', { 'cache-control': 'max-age=9', age: '9' }],
   ])('%s is stale from the start, so not stored', (_, fields) => {
-    expect(judge(fields as Record<string, string>)).toEqual({ storable: false, reason: 'expired' })
+    expect(judge(fields as Record<string, string>)).toEqual({ storable: false, reason: 'no-lifetime' })
   })
 
   it('a ttl of 0 stores nothing', () => {
-    expect(judge({}, { ...policy, routeTtl: 0 })).toEqual({ storable: false, reason: 'expired' })
-    expect(judge({}, { ...policy, defaultTtl: 0 })).toEqual({ storable: false, reason: 'expired' })
+    expect(judge({}, { ...policy, routeTtl: 0 })).toEqual({ storable: false, reason: 'no-lifetime' })
+    expect(judge({}, { ...policy, defaultTtl: 0 })).toEqual({ storable: false, reason: 'no-lifetime' })
     expect(judge({ 'cache-control': 'max-age=5' }, { ...policy, defaultTtl: 0 })).toMatchObject({
       terms: { lifetime: 5_000 },
     })
@@ -369,7 +369,7 @@ describe('who wins', () => {
       storable: true,
       terms: { lifetime: 3_000 },
     })
-    expect(judge({}, { ...rules, ownTtl: 0 })).toEqual({ storable: false, reason: 'expired' })
+    expect(judge({}, { ...rules, ownTtl: 0 })).toEqual({ storable: false, reason: 'no-lifetime' })
     expect(judge({}, { ...rules, ownTtl: 0 }, 404)).toEqual({ storable: false, reason: 'status' })
     expect(judge({ 'cache-control': 'no-store' }, rules)).toEqual({ storable: false, reason: 'no-store' })
   })

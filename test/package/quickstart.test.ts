@@ -32,7 +32,7 @@ it('the program on the first page does what its four lines of terminal show', as
   const written = await ask(url, { method: 'PUT', headers: { ...headers, 'content-length': 12 }, body: '{"price":25}' })
   expect(written.text).toBe('{"price":25,"id":"1"}')
   const after = await ask(url)
-  expect(after.cacheStatus).toBe('tagcache; fwd=uri-miss; stored')
+  expect(after.cacheStatus).toBe('tagcache; fwd=uri-miss; stored; detail=invalidated')
   expect(after.text).toBe(written.text)
 })
 

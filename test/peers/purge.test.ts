@@ -232,7 +232,7 @@ describe('bookkeeping that is lost', () => {
     await ask(`${url}/row`)
     store.map.clear()
     const { text, cacheStatus } = await ask(`${url}/row`)
-    expect([text, cacheStatus]).toEqual(['new', 'tagcache; fwd=uri-miss; stored'])
+    expect([text, cacheStatus]).toEqual(['new', 'tagcache; fwd=uri-miss; stored; detail=evicted'])
   })
 
   it('[lost-bookkeeping] an entry whose bookkeeping was pushed out is a miss', async () => {

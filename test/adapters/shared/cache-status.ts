@@ -15,9 +15,9 @@ const UNSTORABLE: [reason: string, reply: Exclude<Reply, string>][] = [
   ['set-cookie', { headers: { 'Set-Cookie': ['a=1', 'b=2'] }, body: 'hello' }],
   ['vary', { headers: { Vary: '*' }, body: 'any' }],
   ['endless', { headers: { 'Content-Type': 'text/event-stream' }, body: 'data: 1\n\n' }],
-  ['expired', { headers: { 'Cache-Control': 'max-age=0' }, body: 'old' }],
-  ['expired', { headers: { 'Cache-Control': 'no-cache' }, body: 'old' }],
-  ['expired', { headers: { Expires: '0' }, body: 'old' }],
+  ['no-lifetime', { headers: { 'Cache-Control': 'max-age=0' }, body: 'old' }],
+  ['no-lifetime', { headers: { 'Cache-Control': 'no-cache' }, body: 'old' }],
+  ['no-lifetime', { headers: { Expires: '0' }, body: 'old' }],
   ['connection', { headers: { Connection: 'upgrade' }, body: 'other' }],
 ]
 
@@ -97,7 +97,7 @@ export function cacheStatus(stack: Stack): void {
   })
 
   // Express adds an ETag, by which a response that is stale at once can be validated.
-  const unstorable = UNSTORABLE.filter(([reason]) => stack.kind !== 'express' || reason !== 'expired')
+  const unstorable = UNSTORABLE.filter(([reason]) => stack.kind !== 'express' || reason !== 'no-lifetime')
   it.each(unstorable)('says that the response is not stored: %s %o', async (reason, reply) => {
     const handler = counting(() => reply)
     const { get, cache } = await oneRoute(stack, handler)

@@ -102,7 +102,7 @@ export function options(stack: Stack): void {
 
   it('ttl: 0 stores nothing', async () => {
     const { get } = await oneRoute(stack, counting(), { ttl: 0 })
-    expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; detail=expired')
+    expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; detail=no-lifetime')
     expect((await get('/')).text).toBe('run 2')
   })
 

@@ -176,7 +176,7 @@ export function staleWhileRevalidate(stack: Stack): void {
     expect(await read()).toMatch(/^run 2: hit; ttl=-30; detail=stale-while-revalidate$/)
     await refreshed(2)
     time.move(40_001)
-    expect(await read()).toMatch(/^run 4: fwd=.*; stored$/)
+    expect(await read()).toMatch(/^run 4: fwd=.*; stored(; detail=expired)?$/)
     expect(handler.runs()).toBe(4)
   })
 
@@ -504,7 +504,7 @@ export function staleWhileRevalidate(stack: Stack): void {
     it.each(PURGES)('a response is never served stale: %s', async (_, purge) => {
       const served = await staleSite(stack, 15, { route })
       await purge(served)
-      expect(await served.read()).toBe('run 2: fwd=uri-miss; stored')
+      expect(await served.read()).toMatch(/^run 2: fwd=uri-miss; stored(; detail=invalidated)?$/)
       expect(served.cache.stats()).toMatchObject({ refreshes: 0, stale: 0 })
     })
 
@@ -528,7 +528,7 @@ export function staleWhileRevalidate(stack: Stack): void {
       await refreshed(1)
       expect(events.filter(({ type }) => type === 'refresh')).toMatchObject([{ stored: false, reason: 'outdated' }])
       expect(cache.stats()).toMatchObject({ failedRefreshes: 1 })
-      expect(await read()).toBe('run 3: fwd=uri-miss; stored')
+      expect(await read()).toMatch(/^run 3: fwd=uri-miss; stored(; detail=invalidated)?$/)
       expect(await read()).toBe('run 3: hit; ttl=10')
     })
 
@@ -540,7 +540,7 @@ export function staleWhileRevalidate(stack: Stack): void {
       const answer = read()
       await soon(() => handler.runs() === 3 || time.pending > timers)
       expect(handler.runs()).toBe(3)
-      expect(await answer).toBe('run 3: fwd=uri-miss; stored')
+      expect(await answer).toMatch(/^run 3: fwd=uri-miss; stored(; detail=invalidated)?$/)
       held.open()
       await refreshed(1)
       expect(await read()).toBe('run 3: hit; ttl=10')
@@ -688,7 +688,7 @@ export function staleWhileRevalidate(stack: Stack): void {
         const next = await get('/')
         expect([next.status, next.text]).toEqual([reply.status ?? 200, reply.body])
         handler.reply((text) => text)
-        expect(await read()).toBe('run 4: fwd=uri-miss; stored')
+        expect(await read()).toBe('run 4: fwd=uri-miss; stored; detail=deleted')
       },
     )
 

@@ -147,7 +147,10 @@ export function validation(stack: Stack): void {
       const { get, cache, resource } = await stale(undefined, { tags: 'page' })
       cache.invalidateTags('page')
       const answer = await get('/')
-      expect([answer.text, answer.cacheStatus]).toEqual(['version 1', 'tagcache; fwd=uri-miss; stored'])
+      expect([answer.text, answer.cacheStatus]).toEqual([
+        'version 1',
+        'tagcache; fwd=uri-miss; stored; detail=invalidated',
+      ])
       expect(resource.asked[1]).toEqual(unasked)
     })
 
@@ -156,7 +159,7 @@ export function validation(stack: Stack): void {
       time.move(89_000)
       expect((await get('/')).cacheStatus).toBe(VALIDATED)
       time.move(161_000)
-      expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; stored')
+      expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; stored; detail=expired')
       expect(resource.asked.map(({ noneMatch }) => noneMatch)).toEqual([undefined, '"v1"', undefined])
     })
   })
@@ -252,7 +255,7 @@ export function validation(stack: Stack): void {
         time.move(70_000)
         expect((await get('/')).cacheStatus).toBe(VALIDATED)
         cache.invalidateTags(purged)
-        expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; stored')
+        expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; stored; detail=invalidated')
       }
     })
 
@@ -270,7 +273,7 @@ export function validation(stack: Stack): void {
       expect(answer.cacheStatus).toBe(`tagcache; fwd=stale; fwd-status=304; detail=${reason}`)
       for (const [name, value] of Object.entries(on304)) expect(answer.headers[name.toLowerCase()]).toEqual(value)
       expect(cache.stats()).toMatchObject({ entries: 0, reasons: { [reason]: 1 } })
-      expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; stored')
+      expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; stored; detail=deleted')
       expect(resource.asked[2]).toEqual(unasked)
     })
 
@@ -507,7 +510,7 @@ export function validation(stack: Stack): void {
         expect(answer.cacheStatus).toBe(`tagcache; fwd=stale; detail=${reason}`)
         expect(cache.stats().entries).toBe(0)
         resource.handler = handler
-        expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; stored')
+        expect((await get('/')).cacheStatus).toBe('tagcache; fwd=uri-miss; stored; detail=deleted')
         expect(resource.asked[1]).toEqual(unasked)
       },
     )
@@ -685,7 +688,8 @@ export function validation(stack: Stack): void {
         lead.open()
         expect((await early).text).toBe('version 1')
         const later = await get('/')
-        expect([later.text, later.cacheStatus]).toEqual(['version 2', 'tagcache; fwd=uri-miss; stored'])
+        expect(later.text).toBe('version 2')
+        expect(later.cacheStatus).toMatch(/^tagcache; fwd=uri-miss; stored(; detail=invalidated)?$/)
         expect(resource.asked.at(-1)).toEqual(unasked)
       },
     )
