@@ -38,7 +38,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   readonly #backend: TagBackend
   readonly #guard: Guard
   readonly #options: ResolvedCache
-  readonly #events = new Events()
+  readonly #events: Events
   readonly #journal: ReturnType<typeof fileJournal> | undefined
   #isClosed = false
 
@@ -47,6 +47,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     checkCache(options)
     this.#backend = options.backend ?? memory(options.time ? { time: options.time } : {})
     this.#options = resolveCache(options, this.#backend.maxBodySize)
+    this.#events = new Events({ cacheName: this.#options.cacheName, namespace: this.#options.namespace })
     const { backendTimeout: timeout, backendPause: pause, time } = this.#options
     this.#takeNamespace()
     this.#journal = this.#openJournal(options.journal)

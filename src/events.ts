@@ -1,14 +1,17 @@
+import { publish, type Source } from './channels.ts'
 import { type CacheEvent, type CacheListener, type CacheStats, Counters } from './core/trace.ts'
 import { explainWarning, type WarningCode } from './errors.ts'
 
 // A warning is told once for a route; so many different ones are remembered.
 const MOST_WARNED = 1000
 
-/** Tells what happens: to the counters, to listeners, and warnings to the process as well. */
+/** Tells what happens: to the counters, to listeners and channels, and warnings to the process as well. */
 export class Events {
   readonly #listeners = new Map<CacheListener, CacheEvent['type'] | undefined>()
   readonly #counters = new Counters()
   readonly #warned = new Set<string>()
+
+  constructor(readonly source: Source) {}
 
   /** Has a listener told every event, or those of one type. Returns the way to end that. */
   listen(listener: CacheListener, type: CacheEvent['type'] | undefined): () => void {
@@ -18,6 +21,7 @@ export class Events {
 
   emit(event: CacheEvent): void {
     this.#counters.count(event)
+    publish(this.source, event)
     for (const [listener, type] of this.#listeners) {
       if (type !== undefined && type !== event.type) continue
       try {

@@ -20,6 +20,7 @@ export { type IsSync, type KeyValueOptions, keyValue } from './backends/key-valu
 export { type MemoryOptions, memory } from './backends/memory.ts'
 export { type TieredOptions, tiered } from './backends/tiered.ts'
 export type { Answer, Cache } from './cache.ts'
+export type { ChannelMessage, Source } from './channels.ts'
 export type { Entry, HeaderField, Removal, RemovalReason, StoredResponse } from './core/entry.ts'
 export { decodeKey, type KeyParts } from './core/key.ts'
 export type { MaybePromise } from './core/maybe.ts'
