@@ -53,7 +53,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.#journal = this.#openJournal(options.journal)
     this.#guard = new Guard(
       this.#backend,
-      { timeout, pause, time, journal: this.#journal },
+      { timeout, pause, time, journal: this.#journal, work: this.#events.work },
       {
         fault: (operation, error) => this.#events.emit({ type: 'fault', operation, error }),
         state: (state) => this.#events.emit({ type: 'backend', state }),

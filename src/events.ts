@@ -1,5 +1,6 @@
 import { publish, type Source } from './channels.ts'
 import { type CacheEvent, type CacheListener, type CacheStats, Counters } from './core/trace.ts'
+import { Surroundings } from './core/work.ts'
 import { explainWarning, type WarningCode } from './errors.ts'
 
 // A warning is told once for a route; so many different ones are remembered.
@@ -7,6 +8,8 @@ const MOST_WARNED = 1000
 
 /** Tells what happens: to the counters, to listeners and channels, and warnings to the process as well. */
 export class Events {
+  /** Who stands around what takes time. */
+  readonly work = new Surroundings()
   readonly #listeners = new Map<CacheListener, CacheEvent['type'] | undefined>()
   readonly #counters = new Counters()
   readonly #warned = new Set<string>()

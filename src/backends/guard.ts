@@ -1,6 +1,7 @@
 import { type Entry, isSound } from '../core/entry.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { inTime, type Time } from '../core/time.ts'
+import type { Surroundings } from '../core/work.ts'
 import { TagcacheError } from '../errors.ts'
 import type { BackendSize, LeaseEnd, Lookup, LookupNeeds, TagBackend } from './backend.ts'
 import { type Journal, Undelivered } from './undelivered.ts'
@@ -17,6 +18,8 @@ export interface GuardOptions {
   readonly pause: number
   readonly time: Time
   readonly journal?: Journal | undefined
+  /** Who stands around calls of a backend that does not answer at once. */
+  readonly work?: Surroundings
 }
 
 const NOTHING: BackendSize = { entries: 0, bytes: 0 }
@@ -293,12 +296,22 @@ export class Guard {
   ): MaybePromise<T | undefined> {
     if (this.#isPaused()) return undefined
     try {
-      const answer = run()
+      const answer = this.#begin(operation, run)
       if (!isPromise(answer)) return this.#accept(operation, answer, isValid)
       return this.#settle(operation, answer, isValid)
     } catch (error) {
       return this.#fail(operation, error)
     }
+  }
+
+  // Whoever stands around a call sees it end at its deadline, too.
+  #begin<T>(operation: string, run: () => MaybePromise<T>): MaybePromise<T> {
+    const { work } = this.#options
+    if (!work || work.isEmpty || this.#backend.sync) return run()
+    return work.run({ kind: 'backend', name: operation }, () => {
+      const answer = run()
+      return isPromise(answer) ? this.#withinTimeout(operation, answer) : answer
+    })
   }
 
   #settle<T>(operation: string, answer: Promise<T>, isValid: (answer: T) => boolean): Promise<T | undefined> {

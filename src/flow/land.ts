@@ -163,6 +163,7 @@ export function release(flow: Flow, run: Run): void {
   if (run.isOver) return
   endRun(flow, run)
   letGo(flow, run)
+  run.onEnd?.()
 }
 
 /** What the handler says of its response came too late: nothing of the run is kept. */
@@ -189,6 +190,7 @@ export function recordRun(flow: Flow, run: Run, made: Outcome): void {
   if (run.isRefresh) {
     const why = stored || reason === undefined ? {} : { reason }
     flow.events.emit({ type: 'refresh', route, key: place.primary, stored, cost: flow.now() - startedAt, ...why })
+    run.onEnd?.({ stored, ...why })
   } else if (forward === 'method' && !stored) {
     flow.record({ outcome: 'bypass', route, forward, stored, reason: 'method' })
   } else flow.record({ outcome: 'miss', route, key: place.primary, forward, ...made })

@@ -39,6 +39,7 @@ export function startRun(
     ttl: undefined,
     isSkipped: false,
     isOver: false,
+    onEnd: undefined,
     isRetracted: false,
   }
   if (mayReplaceError) flow.replaceable.add(run)
