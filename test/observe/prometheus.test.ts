@@ -81,8 +81,9 @@ describe('the metrics for Prometheus', () => {
       for (let id = 0; id < 6; id++) await get(`/items/${id}`)
       await get('/items/5')
       time.move(61_000)
+      const refreshed = new Promise<void>((resolve) => cache.on('refresh', () => resolve()))
       await get('/items/5')
-      await new Promise((resolve) => setTimeout(resolve, 20))
+      await refreshed
       await get('/items', { method: 'POST' })
       const now = await scrape()
       for (const { name, type, metrics } of before) {

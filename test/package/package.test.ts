@@ -66,7 +66,10 @@ describe('the package', () => {
 
   const paths = Object.keys(manifest.exports).filter((path) => path !== './package.json')
   // What is made for a library alone is of no use without it, and says so when it is imported.
-  const NEEDS: Readonly<Record<string, string>> = { './prometheus': 'prom-client' }
+  const NEEDS: Readonly<Record<string, string>> = {
+    './opentelemetry': '@opentelemetry/api',
+    './prometheus': 'prom-client',
+  }
 
   it.each(Object.entries(NEEDS))('%s asks for %s where it is not installed', (path, needed) => {
     expect(() => run('n.mjs', `import '${path.replace('.', 'tagcache')}'`)).toThrow(`Cannot find package '${needed}'`)
