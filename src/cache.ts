@@ -2,8 +2,10 @@ import type { Lookup, TagBackend } from './backends/backend.ts'
 import { Guard } from './backends/guard.ts'
 import { fileJournal } from './backends/journal.ts'
 import { memory } from './backends/memory.ts'
+import { nameOf } from './channels.ts'
 import { fieldsOf, freshFor } from './core/entry.ts'
 import { encodeKey } from './core/key.ts'
+import { Log } from './core/log.ts'
 import { chain, type MaybePromise } from './core/maybe.ts'
 import { namesCarried, namesPurged, type Tag, type TagList } from './core/tags.ts'
 import type { CacheEvent, CacheListener, CacheStats } from './core/trace.ts'
@@ -47,7 +49,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     checkCache(options)
     this.#backend = options.backend ?? memory(options.time ? { time: options.time } : {})
     this.#options = resolveCache(options, this.#backend.maxBodySize)
-    this.#events = new Events({ cacheName: this.#options.cacheName, namespace: this.#options.namespace })
+    this.#events = eventsOf(this.#options)
     const { backendTimeout: timeout, backendPause: pause, time } = this.#options
     this.#takeNamespace()
     this.#journal = this.#openJournal(options.journal)
@@ -196,6 +198,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     return this.#answer(
       chain(this.#guard.close(), () => {
         this.#journal?.close()
+        this.#events.log?.close()
         const taken = namespaces.get(this.#backend)
         taken?.delete(this.#options.namespace ?? '')
         if (taken && taken.size > 0) return
@@ -256,6 +259,11 @@ const NEVER_STALE = {
   mustRevalidate: false,
   isShared: false,
 } as const
+
+function eventsOf({ cacheName, namespace, logger, time }: ResolvedCache): Events {
+  const source = { cacheName, namespace }
+  return new Events(source, logger && new Log(logger, nameOf(source), time))
+}
 
 function isFresh(found: Lookup, key: string, now: number): boolean {
   return isValid(found, key) && found.entry!.response.status !== 206 && freshFor(found.entry!, now) > 0

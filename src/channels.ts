@@ -8,6 +8,11 @@ export interface Source {
   readonly namespace: string | undefined
 }
 
+/** One name for it. */
+export function nameOf({ cacheName, namespace }: Source): string {
+  return namespace === undefined ? cacheName : `${cacheName}/${namespace}`
+}
+
 /** What the channels `tagcache:trace`, `tagcache:invalidation`, … of node:diagnostics_channel carry: there is one for each type of event. */
 export interface ChannelMessage<E extends CacheEvent['type'] = CacheEvent['type']> {
   readonly cache: Source

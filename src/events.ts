@@ -1,4 +1,5 @@
 import { publish, type Source } from './channels.ts'
+import type { Log } from './core/log.ts'
 import { type CacheEvent, type CacheListener, type CacheStats, Counters } from './core/trace.ts'
 import { Surroundings } from './core/work.ts'
 import { explainWarning, type WarningCode } from './errors.ts'
@@ -14,7 +15,10 @@ export class Events {
   readonly #counters = new Counters()
   readonly #warned = new Set<string>()
 
-  constructor(readonly source: Source) {}
+  constructor(
+    readonly source: Source,
+    readonly log?: Log,
+  ) {}
 
   /** Has a listener told every event, or those of one type. Returns the way to end that. */
   listen(listener: CacheListener, type: CacheEvent['type'] | undefined): () => void {
@@ -24,6 +28,7 @@ export class Events {
 
   emit(event: CacheEvent): void {
     this.#counters.count(event)
+    this.log?.tell(event)
     publish(this.source, event)
     for (const [listener, type] of this.#listeners) {
       if (type !== undefined && type !== event.type) continue

@@ -1,4 +1,5 @@
 import type { TagBackend } from '../backends/backend.ts'
+import type { Logger } from '../core/log.ts'
 import { systemTime, type Time } from '../core/time.ts'
 import { badValue, checkOptions, type Duration, durationOf, hasMethods } from '../core/values.ts'
 import { formatCacheName } from '../http/cache-status.ts'
@@ -35,6 +36,11 @@ export interface CacheOptions<Args extends readonly unknown[] = readonly unknown
    * after a crash. Default: none, and they are kept in memory.
    */
   journal?: string
+  /**
+   * Told what whoever operates the cache has to know: pino, or anything with its `info`, `warn` and `error`. Each kind of line is
+   * written at once, and then once a minute at the most. Default: none.
+   */
+  logger?: Logger
   /** Where time comes from; for tests. Default: the machine. */
   time?: Time
   /** Where chance comes from, from 0 to below 1; for tests. Default `Math.random`. */
@@ -49,6 +55,7 @@ export interface ResolvedCache {
   readonly backendTimeout: number
   readonly backendPause: number
   readonly carrier: Carrier | undefined
+  readonly logger: Logger | undefined
   readonly time: Time
   readonly random: () => number
   readonly route: ResolvedRoute
@@ -67,6 +74,7 @@ const CACHE_OPTIONS = [
   'backendPause',
   'journal',
   'readYourWrites',
+  'logger',
   'time',
   'random',
 ] as const
@@ -86,7 +94,7 @@ const BACKEND_METHODS = [
 /** Checks what `createCache` was given. Throws `ERR_TAGCACHE_OPTION_VALUE` or `ERR_TAGCACHE_OPTION_UNKNOWN`. */
 export function checkCache(options: CacheOptions<never>): void {
   checkOptions('createCache()', options, CACHE_OPTIONS)
-  const { backend, namespace, journal, time, random } = options
+  const { backend, namespace, journal, logger, time, random } = options
   if (journal !== undefined && (typeof journal !== 'string' || journal === ''))
     throw badValue('journal', journal, 'the path of a file')
   if (namespace !== undefined && (typeof namespace !== 'string' || !/^[\w.-]+$/.test(namespace))) {
@@ -95,6 +103,8 @@ export function checkCache(options: CacheOptions<never>): void {
   if (backend !== undefined && !hasMethods(backend, BACKEND_METHODS)) {
     throw badValue('backend', backend, 'memory(), keyValue(client), or an object that keeps the whole backend contract')
   }
+  if (logger !== undefined && !hasMethods(logger, ['info', 'warn', 'error']))
+    throw badValue('logger', logger, 'an object with info(), warn() and error()')
   if (time !== undefined && !hasMethods(time, ['now', 'after']))
     throw badValue('time', time, 'an object with now() and after()')
   if (random !== undefined && typeof random !== 'function') throw badValue('random', random, 'a function')
@@ -115,6 +125,7 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     backendPause,
     journal: ___,
     readYourWrites,
+    logger,
     time,
     random,
     ...route
@@ -126,6 +137,7 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     backendTimeout: durationOf('backendTimeout', backendTimeout ?? '250ms'),
     backendPause: durationOf('backendPause', backendPause ?? '1s'),
     carrier: readYourWrites === undefined ? undefined : carrierOf(readYourWrites),
+    logger,
     time: time ?? systemTime,
     random: random ?? Math.random,
     route: resolveRoute(route, defaultRoute(maxBodySize)),
