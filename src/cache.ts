@@ -12,6 +12,7 @@ import type { CacheEvent, CacheListener, CacheStats } from './core/trace.ts'
 import { type Duration, durationOf } from './core/values.ts'
 import { TagcacheError } from './errors.ts'
 import { Events } from './events.ts'
+import { Fleet, type FleetStats } from './fleet.ts'
 import { Flow } from './flow/flow.ts'
 import { purge, purgeEverything } from './flow/purge.ts'
 import { isFor, isValid } from './flow/usable.ts'
@@ -42,6 +43,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   readonly #options: ResolvedCache
   readonly #events: Events
   readonly #journal: ReturnType<typeof fileJournal> | undefined
+  readonly #fleet: Fleet
   #isClosed = false
 
   /** @internal */
@@ -62,6 +64,8 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
       },
     )
     this.flow = new Flow(this.#guard, this.#options, this.#events)
+    const { namespace, publishEvery: every } = this.#options
+    this.#fleet = new Fleet(this.#guard, { namespace, every, time }, () => this.stats())
     this.#backend.onRemoval?.((removal) => this.#events.emit({ type: 'removal', ...removal }))
     this.#backend.onTrust?.((isTrusted) =>
       this.#events.emit({ type: 'backend', state: isTrusted ? 'near-trusted' : 'near-lost' }),
@@ -189,12 +193,18 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     return this.#events.stats(this.#guard.size())
   }
 
+  /** What all processes have done that share the backend and publish their numbers (`publishStats`), and this one. */
+  fleetStats(): Promise<FleetStats> {
+    return this.#fleet.read()
+  }
+
   /** Ends the cache, and its backend when no other cache uses that: requests go to their handlers, other methods throw `ERR_TAGCACHE_CLOSED`. */
   close(): Answer<Sync, void> {
     if (this.#isClosed) return this.#answer(undefined as void)
     this.#isClosed = true
     this.flow.isClosed = true
     this.flow.encoding.clear()
+    this.#fleet.close()
     return this.#answer(
       chain(this.#guard.close(), () => {
         this.#journal?.close()

@@ -4,6 +4,7 @@ import type { CacheOptions } from './options/cache.ts'
 
 export type {
   BackendSize,
+  Board,
   CacheBackend,
   Changes,
   Feed,
@@ -12,6 +13,7 @@ export type {
   Leases,
   Lookup,
   LookupNeeds,
+  Notice,
   Reply,
   TagBackend,
   Tier,
@@ -30,6 +32,7 @@ export type { Time } from './core/time.ts'
 export type { CacheEvent, CacheListener, CacheStats, Outcome, Trace } from './core/trace.ts'
 export type { Duration } from './core/values.ts'
 export { type ErrorCode, TagcacheError, type WarningCode } from './errors.ts'
+export type { FleetStats, NodeStats } from './fleet.ts'
 export type { CacheOptions } from './options/cache.ts'
 export type { Preset } from './options/presets.ts'
 export type { Normalisation, RouteOptions, Selection } from './options/route.ts'

@@ -37,6 +37,11 @@ export interface CacheOptions<Args extends readonly unknown[] = readonly unknown
    */
   journal?: string
   /**
+   * Has this process leave its numbers for those that share its backend, every 10 seconds or as often as is said, so that
+   * `cache.fleetStats()` of any of them knows all. It takes one command each time. Default `false`.
+   */
+  publishStats?: boolean | Duration
+  /**
    * Told what whoever operates the cache has to know: pino, or anything with its `info`, `warn` and `error`. Each kind of line is
    * written at once, and then once a minute at the most. Default: none.
    */
@@ -56,6 +61,8 @@ export interface ResolvedCache {
   readonly backendPause: number
   readonly carrier: Carrier | undefined
   readonly logger: Logger | undefined
+  /** How often this process publishes its numbers; undefined where it does not. */
+  readonly publishEvery: number | undefined
   readonly time: Time
   readonly random: () => number
   readonly route: ResolvedRoute
@@ -74,6 +81,7 @@ const CACHE_OPTIONS = [
   'backendPause',
   'journal',
   'readYourWrites',
+  'publishStats',
   'logger',
   'time',
   'random',
@@ -125,6 +133,7 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     backendPause,
     journal: ___,
     readYourWrites,
+    publishStats = false,
     logger,
     time,
     random,
@@ -138,6 +147,7 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     backendPause: durationOf('backendPause', backendPause ?? '1s'),
     carrier: readYourWrites === undefined ? undefined : carrierOf(readYourWrites),
     logger,
+    publishEvery: intervalOf(publishStats),
     time: time ?? systemTime,
     random: random ?? Math.random,
     route: resolveRoute(route, defaultRoute(maxBodySize)),
@@ -152,6 +162,16 @@ function carrierOf(given: NonNullable<CacheOptions['readYourWrites']>): Carrier 
   if (typeof name !== 'string' || !/^[\w!#$%&'*+.^`|~-]+$/.test(name))
     throw badValue('readYourWrites.name', name, 'the name of a cookie or a field')
   return { secret, name, via: oneOf('readYourWrites.via', via, ['cookie', 'header']) ?? 'cookie' }
+}
+
+// Numbers that are younger than that nobody can read.
+const SHORTEST_INTERVAL = 1000
+
+function intervalOf(given: boolean | Duration): number | undefined {
+  if (given === false) return undefined
+  const every = given === true ? 10_000 : durationOf('publishStats', given)
+  if (every >= SHORTEST_INTERVAL) return every
+  throw badValue('publishStats', given, 'true, false, or a duration of a second or more')
 }
 
 function checkCacheName(name: string): string {
