@@ -3,15 +3,18 @@ import type { Lookup, TagBackend } from './backends/backend.ts'
 import { Guard } from './backends/guard.ts'
 import { fileJournal } from './backends/journal.ts'
 import { memory } from './backends/memory.ts'
+import { nameOf } from './channels.ts'
 import { fieldsOf, freshFor } from './core/entry.ts'
 import { type Comparison, compare, type Explanation } from './core/explanation.ts'
 import { encodeKey } from './core/key.ts'
+import { Log } from './core/log.ts'
 import { chain, type MaybePromise } from './core/maybe.ts'
 import { namesCarried, namesPurged, type Tag, type TagList } from './core/tags.ts'
 import type { CacheEvent, CacheListener, CacheStats } from './core/trace.ts'
 import { type Duration, durationOf } from './core/values.ts'
 import { TagcacheError } from './errors.ts'
 import { Events } from './events.ts'
+import { Fleet, type FleetStats } from './fleet.ts'
 import { Flow } from './flow/flow.ts'
 import { purge, purgeEverything } from './flow/purge.ts'
 import { isFor, isValid } from './flow/usable.ts'
@@ -60,6 +63,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   readonly #options: ResolvedCache
   readonly #events: Events
   readonly #journal: ReturnType<typeof fileJournal> | undefined
+  readonly #fleet: Fleet
   #isClosed = false
 
   /** @internal */
@@ -67,20 +71,22 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     checkCache(options)
     this.#backend = options.backend ?? memory(options.time ? { time: options.time } : {})
     this.#options = resolveCache(options, this.#backend.maxBodySize)
-    this.#events = new Events(this.#options.time.now())
+    this.#events = eventsOf(this.#options)
     const { backendTimeout: timeout, backendPause: pause, time } = this.#options
     if (options.debug === true && isInProduction()) this.#events.warn('TAGCACHE_DEBUG_IN_PRODUCTION')
     this.#takeNamespace()
     this.#journal = this.#openJournal(options.journal)
     this.#guard = new Guard(
       this.#backend,
-      { timeout, pause, time, journal: this.#journal },
+      { timeout, pause, time, journal: this.#journal, work: this.#events.work },
       {
         fault: (operation, error) => this.#events.emit({ type: 'fault', operation, error }),
         state: (state) => this.#events.emit({ type: 'backend', state }),
       },
     )
     this.flow = new Flow(this.#guard, this.#options, this.#events)
+    const { namespace, publishEvery: every } = this.#options
+    this.#fleet = new Fleet(this.#guard, { namespace, every, time }, () => this.stats())
     this.#backend.onRemoval?.((removal) => {
       // What leaves a near tier is still in the other one.
       if (!this.#backend.glance) this.flow.departed.note(removal)
@@ -239,15 +245,22 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     return this.#events.stats({ ...this.#guard.size(), backend: this.#guard.health() })
   }
 
+  /** What all processes have done that share the backend and publish their numbers (`publishStats`), and this one. */
+  fleetStats(): Promise<FleetStats> {
+    return this.#fleet.read()
+  }
+
   /** Ends the cache, and its backend when no other cache uses that: requests go to their handlers, other methods throw `ERR_TAGCACHE_CLOSED`. */
   close(): Answer<Sync, void> {
     if (this.#isClosed) return this.#answer(undefined as void)
     this.#isClosed = true
     this.flow.isClosed = true
     this.flow.encoding.clear()
+    this.#fleet.close()
     return this.#answer(
       chain(this.#guard.close(), () => {
         this.#journal?.close()
+        this.#events.log?.close()
         const taken = namespaces.get(this.#backend)
         taken?.delete(this.#options.namespace ?? '')
         if (taken && taken.size > 0) return
@@ -308,6 +321,11 @@ const NEVER_STALE = {
   mustRevalidate: false,
   isShared: false,
 } as const
+
+function eventsOf({ cacheName, namespace, logger, time }: ResolvedCache): Events {
+  const source = { cacheName, namespace }
+  return new Events(source, time.now(), logger && new Log(logger, nameOf(source), time))
+}
 
 function isFresh(found: Lookup, key: string, now: number): boolean {
   return isValid(found, key) && found.entry!.response.status !== 206 && freshFor(found.entry!, now) > 0

@@ -1,5 +1,8 @@
+import { isFollowed, publish, type Source } from './channels.ts'
 import { Counters, type Held, type RouteCounters } from './core/counters.ts'
+import type { Log } from './core/log.ts'
 import type { CacheEvent, CacheListener, CacheStats } from './core/trace.ts'
+import { Surroundings } from './core/work.ts'
 import { explainWarning, type WarningCode } from './errors.ts'
 
 // A warning is told once for a route; so many different ones are remembered.
@@ -7,15 +10,21 @@ const MOST_WARNED = 1000
 // A mask: of so many answers from the cache one is measured.
 const MEASURED = 64 - 1
 
-/** Tells what happens: to the counters, to listeners, and warnings to the process as well. */
+/** Tells what happens: to the counters, to listeners and channels, and warnings to the process as well. */
 export class Events {
+  /** Who stands around what takes time. */
+  readonly work = new Surroundings()
   readonly #listeners = new Map<CacheListener, CacheEvent['type'] | undefined>()
   readonly #counters: Counters
   readonly #warned = new Set<string>()
   #asked = 0
   #isTraced = false
 
-  constructor(since = Date.now()) {
+  constructor(
+    readonly source: Source,
+    since: number,
+    readonly log?: Log,
+  ) {
     this.#counters = new Counters(since)
   }
 
@@ -28,11 +37,13 @@ export class Events {
 
   emit(event: CacheEvent): void {
     this.#counters.count(event)
+    this.log?.tell(event)
     this.tell(event)
   }
 
-  /** Tells listeners what has been counted. */
+  /** Tells listeners and channels what has been counted. */
   tell(event: CacheEvent): void {
+    publish(this.source, event)
     for (const [listener, type] of this.#listeners) {
       if (type !== undefined && type !== event.type) continue
       try {
@@ -44,9 +55,9 @@ export class Events {
     }
   }
 
-  /** Whether anybody listens to traces; where nobody does, none has to be put together for a hit. */
+  /** Whether anybody follows traces; where nobody does, none has to be put together for a hit. */
   get isTraced(): boolean {
-    return this.#isTraced
+    return this.#isTraced || isFollowed('trace')
   }
 
   #forget(listener: CacheListener): void {

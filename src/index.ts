@@ -4,6 +4,7 @@ import type { CacheOptions } from './options/cache.ts'
 
 export type {
   BackendSize,
+  Board,
   CacheBackend,
   Changes,
   Feed,
@@ -12,6 +13,7 @@ export type {
   Leases,
   Lookup,
   LookupNeeds,
+  Notice,
   Reply,
   TagBackend,
   Tier,
@@ -20,6 +22,7 @@ export { type IsSync, type KeyValueOptions, keyValue } from './backends/key-valu
 export { type MemoryOptions, memory } from './backends/memory.ts'
 export { type TieredOptions, tiered } from './backends/tiered.ts'
 export type { Answer, Cache, ExplainOptions, ExplainRequest } from './cache.ts'
+export type { ChannelMessage, Source } from './channels.ts'
 export type { Entry, HeaderField, Removal, RemovalReason, StoredResponse } from './core/entry.ts'
 export type {
   Comparison,
@@ -33,6 +36,7 @@ export type {
 } from './core/explanation.ts'
 export { decodeKey, type KeyParts } from './core/key.ts'
 export { type Latency, quantileOf } from './core/latency.ts'
+export type { Logger } from './core/log.ts'
 export type { MaybePromise } from './core/maybe.ts'
 export { explainReason, REASONS, type Reason } from './core/reasons.ts'
 export { isOutdated, MAX_TAG_LENGTH, type Tag, type TagList, type TypedTag } from './core/tags.ts'
@@ -40,6 +44,7 @@ export type { Time } from './core/time.ts'
 export type { BackendStats, CacheEvent, CacheListener, CacheStats, Outcome, Tally, Trace } from './core/trace.ts'
 export type { Duration } from './core/values.ts'
 export { type ErrorCode, TagcacheError, type WarningCode } from './errors.ts'
+export type { FleetStats, NodeStats } from './fleet.ts'
 export type { CacheOptions } from './options/cache.ts'
 export type { Preset } from './options/presets.ts'
 export type { Normalisation, RouteOptions, Selection } from './options/route.ts'

@@ -78,6 +78,21 @@ export interface Feed {
   listen(listener: (changes: Changes) => void): () => void
 }
 
+/** What a process has left for the others. */
+export interface Notice {
+  /** Who has left it. */
+  readonly id: string
+  readonly text: string
+}
+
+/** Where the processes that share a backend leave each other notices. Nothing depends on it. */
+export interface Board {
+  /** Leaves a text for so many milliseconds, in the place of the last one of the same id. */
+  publish(id: string, text: string, milliseconds: number): MaybePromise<void>
+  /** What was left and has not run out. */
+  read(): MaybePromise<readonly Notice[]>
+}
+
 /** How much a backend holds. */
 export interface BackendSize {
   readonly entries: number
@@ -125,6 +140,8 @@ export interface TagBackend<Sync extends boolean = boolean> {
   readonly leases?: Leases
   /** For a near tier. */
   readonly feed?: Feed
+  /** For what the processes that share it tell each other of themselves. */
+  readonly board?: Board
   /** Where the last invalidation of this process stands, for others to catch up with. */
   position?(): string | undefined
   /** How much it holds; undefined where that is not known. */

@@ -2,8 +2,9 @@ import { type Entry, isSound } from '../core/entry.ts'
 import { type Latency, Stopwatch } from '../core/latency.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { inTime, type Time } from '../core/time.ts'
+import type { Surroundings } from '../core/work.ts'
 import { TagcacheError } from '../errors.ts'
-import type { BackendSize, LeaseEnd, Lookup, LookupNeeds, TagBackend } from './backend.ts'
+import type { BackendSize, LeaseEnd, Lookup, LookupNeeds, Notice, TagBackend } from './backend.ts'
 import { type Journal, Undelivered } from './undelivered.ts'
 
 /** Told what goes wrong with the backend. */
@@ -27,8 +28,12 @@ export interface GuardOptions {
   readonly pause: number
   readonly time: Time
   readonly journal?: Journal | undefined
+  /** Who stands around calls of a backend that does not answer at once. */
+  readonly work?: Surroundings
 }
 
+// Nobody's request waits for it.
+const BOARD_TIMEOUT = 2000
 const NOTHING: BackendSize = { entries: 0, bytes: 0 }
 // So many tags go into one call, that it can end within its deadline.
 const TAGS_PER_CALL = 1000
@@ -184,6 +189,23 @@ export class Guard {
     return this.#backend.position?.()
   }
 
+  /** Whether processes that share the backend can leave each other notices. */
+  get hasBoard(): boolean {
+    return this.#backend.board !== undefined
+  }
+
+  /** Leaves a notice for the other processes, if that can be done. */
+  async publish(id: string, text: string, milliseconds: number): Promise<void> {
+    const { board } = this.#backend
+    if (board) await this.#aside('publish', async () => board.publish(id, text, milliseconds))
+  }
+
+  /** What the processes have left for each other; undefined where that cannot be told. */
+  async readBoard(): Promise<readonly Notice[] | undefined> {
+    const { board } = this.#backend
+    return board && this.#aside('read', async () => board.read())
+  }
+
   list(tag: string, limit: number): MaybePromise<readonly Lookup[] | undefined> {
     return chain(
       this.#afterDelivery(() => this.#call('list', () => this.#backend.list(tag, limit), isLookups)),
@@ -315,12 +337,34 @@ export class Guard {
   ): MaybePromise<T | undefined> {
     if (this.#isPaused()) return undefined
     try {
-      const answer = run()
+      const answer = this.#begin(operation, run)
       if (!isPromise(answer)) return this.#accept(operation, answer, isValid)
       return this.#settle(operation, answer, isValid)
     } catch (error) {
       return this.#fail(operation, error)
     }
+  }
+
+  // What no request depends on says nothing of how the backend does.
+  async #aside<T>(operation: string, run: () => Promise<T>): Promise<T | undefined> {
+    if (this.#isResting()) return undefined
+    const late = () => new TagcacheError('ERR_TAGCACHE_BACKEND_TIMEOUT', `The backend's board did not answer in time.`)
+    try {
+      return await inTime(this.#options.time, BOARD_TIMEOUT, run(), late)
+    } catch (error) {
+      this.#events.fault(operation, error)
+      return undefined
+    }
+  }
+
+  // Whoever stands around a call sees it end at its deadline, too.
+  #begin<T>(operation: string, run: () => MaybePromise<T>): MaybePromise<T> {
+    const { work } = this.#options
+    if (!work || work.isEmpty || this.#backend.sync) return run()
+    return work.run({ kind: 'backend', name: operation }, () => {
+      const answer = run()
+      return isPromise(answer) ? this.#withinTimeout(operation, answer) : answer
+    })
   }
 
   #settle<T>(operation: string, answer: Promise<T>, isValid: (answer: T) => boolean): Promise<T | undefined> {

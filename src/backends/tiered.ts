@@ -4,7 +4,7 @@ import { isOutdated } from '../core/tags.ts'
 import { inTime, monotonicTime, type Time } from '../core/time.ts'
 import { badValue, checkOptions, type Duration, durationOf, hasMethods } from '../core/values.ts'
 import { TagcacheError, type WarningCode } from '../errors.ts'
-import type { BackendSize, Changes, Feed, Leases, Lookup, LookupNeeds, TagBackend } from './backend.ts'
+import type { BackendSize, Board, Changes, Feed, Leases, Lookup, LookupNeeds, TagBackend } from './backend.ts'
 
 /** How two tiers work together. */
 export interface TieredOptions {
@@ -61,6 +61,7 @@ class Tiered implements TagBackend<false> {
   readonly sync = false
   readonly maxBodySize: number
   readonly leases?: Leases
+  readonly board?: Board
   readonly #near: TagBackend<true>
   readonly #far: TagBackend<false>
   readonly #feed: Feed
@@ -81,6 +82,7 @@ class Tiered implements TagBackend<false> {
   constructor(near: TagBackend<true>, far: TagBackend<false>, feed: Feed, options: Resolved) {
     this.maxBodySize = far.maxBodySize
     if (far.leases) this.leases = far.leases
+    if (far.board) this.board = far.board
     this.#near = near
     this.#far = far
     this.#feed = feed

@@ -170,6 +170,7 @@ export function release(flow: Flow, run: Run): void {
   if (run.isOver) return
   endRun(flow, run)
   letGo(flow, run)
+  run.onEnd?.()
 }
 
 /** What the handler says of its response came too late: nothing of the run is kept. */
@@ -199,6 +200,7 @@ export function recordRun(flow: Flow, run: Run, made: Outcome): void {
   if (run.isRefresh) {
     const why = stored || reason === undefined ? {} : { reason }
     flow.events.emit({ type: 'refresh', route, key: place.primary, stored, cost, ...why })
+    run.onEnd?.({ stored, ...why })
   } else if (forward === 'method' && !stored) {
     flow.record({ outcome: 'bypass', route, forward, stored, reason: reason ?? 'method', cost })
   } else flow.record({ outcome: 'miss', route, key: place.primary, forward, cost, ...made })

@@ -73,6 +73,8 @@ export interface Run {
   ttl: number | undefined
   isSkipped: boolean
   isOver: boolean
+  /** Told what a refresh has come to; nothing where another layer took it over. */
+  onEnd: ((made?: { readonly stored: boolean; readonly reason?: string }) => void) | undefined
   /** The handler has changed its mind after its answer was stored, or while it is on its way into the store. */
   isRetracted: boolean
 }

@@ -31,6 +31,7 @@ class StartedRun implements Run {
   call: Run['call']
   flight: Run['flight'] = undefined
   prelude: Run['prelude'] = undefined
+  onEnd: Run['onEnd'] = undefined
   ttl: number | undefined = undefined
   isSkipped = false
   isOver = false

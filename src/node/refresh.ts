@@ -6,7 +6,7 @@ import { abandon } from '../flow/land.ts'
 import { resume } from '../flow/look.ts'
 import type { Finding, Run } from '../flow/run.ts'
 import { validatorsOf } from '../flow/usable.ts'
-import { askedUri, type Visit } from '../visit.ts'
+import { askedUri, routeName, type Visit } from '../visit.ts'
 
 /** Hands a request to the application, as its server does. */
 export type Dispatch = (req: IncomingMessage, res: ServerResponse) => unknown
@@ -79,14 +79,28 @@ export function startRefresh(flow: Flow, run: Run, req: IncomingMessage, applica
     abandon(flow, run, 'timeout')
     res.destroy()
   })
-  // The client is answered first.
-  setImmediate(() => {
+  const begin = () => {
     try {
       const done = dispatch(again, res)
       if (done instanceof Promise) done.catch(() => res.destroy())
     } catch {
       res.destroy()
     }
+  }
+  // The client is answered first.
+  setImmediate(() => within(flow, run, begin))
+}
+
+// Whoever stands around work sees a refresh end when it is known what has come of it.
+function within(flow: Flow, run: Run, begin: () => void): void {
+  const { work } = flow.events
+  if (work.isEmpty) return begin()
+  void work.run({ kind: 'refresh', name: routeName(run.visit) }, () => {
+    const over = new Promise((resolve) => {
+      run.onEnd = resolve
+    })
+    begin()
+    return over
   })
 }
 

@@ -1,4 +1,5 @@
 import type { TagBackend } from '../backends/backend.ts'
+import type { Logger } from '../core/log.ts'
 import { systemTime, type Time } from '../core/time.ts'
 import { badValue, checkOptions, type Duration, durationOf, hasMethods } from '../core/values.ts'
 import { formatCacheName } from '../http/cache-status.ts'
@@ -40,6 +41,16 @@ export interface CacheOptions<Args extends readonly unknown[] = readonly unknown
    * `production`, but for a warning; `'always'` does it there too. Default `false`.
    */
   debug?: boolean | 'always'
+  /**
+   * Has this process leave its numbers for those that share its backend, every 10 seconds or as often as is said, so that
+   * `cache.fleetStats()` of any of them knows all. It takes one command each time. Default `false`.
+   */
+  publishStats?: boolean | Duration
+  /**
+   * Told what whoever operates the cache has to know: pino, or anything with its `info`, `warn` and `error`. Each kind of line is
+   * written at once, and then once a minute at the most. Default: none.
+   */
+  logger?: Logger
   /** Where time comes from; for tests. Default: the machine. */
   time?: Time
   /** Where chance comes from, from 0 to below 1; for tests. Default `Math.random`. */
@@ -56,6 +67,9 @@ export interface ResolvedCache {
   readonly carrier: Carrier | undefined
   /** Whether clients are told the keys of their responses. */
   readonly isDebugged: boolean
+  readonly logger: Logger | undefined
+  /** How often this process publishes its numbers; undefined where it does not. */
+  readonly publishEvery: number | undefined
   readonly time: Time
   readonly random: () => number
   readonly route: ResolvedRoute
@@ -77,6 +91,8 @@ const CACHE_OPTIONS = [
   'journal',
   'readYourWrites',
   'debug',
+  'publishStats',
+  'logger',
   'time',
   'random',
 ] as const
@@ -96,7 +112,7 @@ const BACKEND_METHODS = [
 /** Checks what `createCache` was given. Throws `ERR_TAGCACHE_OPTION_VALUE` or `ERR_TAGCACHE_OPTION_UNKNOWN`. */
 export function checkCache(options: CacheOptions<never>): void {
   checkOptions('createCache()', options, CACHE_OPTIONS)
-  const { backend, namespace, journal, time, random } = options
+  const { backend, namespace, journal, logger, time, random } = options
   if (journal !== undefined && (typeof journal !== 'string' || journal === ''))
     throw badValue('journal', journal, 'the path of a file')
   if (namespace !== undefined && (typeof namespace !== 'string' || !/^[\w.-]+$/.test(namespace))) {
@@ -105,6 +121,8 @@ export function checkCache(options: CacheOptions<never>): void {
   if (backend !== undefined && !hasMethods(backend, BACKEND_METHODS)) {
     throw badValue('backend', backend, 'memory(), keyValue(client), or an object that keeps the whole backend contract')
   }
+  if (logger !== undefined && !hasMethods(logger, ['info', 'warn', 'error']))
+    throw badValue('logger', logger, 'an object with info(), warn() and error()')
   if (time !== undefined && !hasMethods(time, ['now', 'after']))
     throw badValue('time', time, 'an object with now() and after()')
   if (random !== undefined && typeof random !== 'function') throw badValue('random', random, 'a function')
@@ -127,6 +145,8 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     journal: ___,
     readYourWrites,
     debug,
+    publishStats = false,
+    logger,
     time,
     random,
     ...route
@@ -139,6 +159,8 @@ export function resolveCache(given: CacheOptions<never>, maxBodySize: number): R
     backendPause: durationOf('backendPause', backendPause ?? '1s'),
     isDebugged: debug === 'always' || (debug === true && !isInProduction()),
     carrier: readYourWrites === undefined ? undefined : carrierOf(readYourWrites),
+    logger,
+    publishEvery: intervalOf(publishStats),
     time: time ?? systemTime,
     random: random ?? Math.random,
     route: resolveRoute(route, defaultRoute(maxBodySize)),
@@ -159,6 +181,16 @@ function carrierOf(given: NonNullable<CacheOptions['readYourWrites']>): Carrier 
   if (typeof name !== 'string' || !/^[\w!#$%&'*+.^`|~-]+$/.test(name))
     throw badValue('readYourWrites.name', name, 'the name of a cookie or a field')
   return { secret, name, via: oneOf('readYourWrites.via', via, ['cookie', 'header']) ?? 'cookie' }
+}
+
+// Numbers that are younger than that nobody can read.
+const SHORTEST_INTERVAL = 1000
+
+function intervalOf(given: boolean | Duration): number | undefined {
+  if (given === false) return undefined
+  const every = given === true ? 10_000 : durationOf('publishStats', given)
+  if (every >= SHORTEST_INTERVAL) return every
+  throw badValue('publishStats', given, 'true, false, or a duration of a second or more')
 }
 
 function checkCacheName(name: string): string {

@@ -349,6 +349,27 @@ const INVALIDATING: readonly Clause<TagBackend>[] = [
 
 const TELLING: readonly Clause<TagBackend>[] = [
   [
+    'its board, if it has one, has the last notice of each, until it runs out',
+    async ({ board }) => {
+      if (!board) return
+      assert.deepEqual(await board.read(), [])
+      for (const text of ['first', 'last \u00e4\n{}']) await board.publish('a|1', text, MINUTE)
+      await board.publish('b|2', '', MINUTE)
+      const notices = async () => [...(await board.read())].sort((one, other) => (one.id < other.id ? -1 : 1))
+      assert.deepEqual(await notices(), [
+        { id: 'a|1', text: 'last \u00e4\n{}' },
+        { id: 'b|2', text: '' },
+      ])
+      await board.publish('b|2', 'short', 1)
+      const begun = performance.now()
+      while ((await notices()).length > 1) {
+        assert.ok(performance.now() - begun < MINUTE, 'a notice of a millisecond has run out')
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+      assert.equal((await notices())[0]?.id, 'a|1')
+    },
+  ],
+  [
     'list() gives the entries that carry a tag, newest first, no more than asked for',
     async (backend) => {
       const stamp = await stampsOf(backend)

@@ -29,11 +29,16 @@ beforeAll(() => {
   execFileSync('tar', ['xzf', join(project, packed.trim().split('\n').at(-1)!)], { cwd: project })
   mkdirSync(join(project, 'node_modules'))
   cpSync(join(project, 'package'), join(project, 'node_modules/tagcache'), { recursive: true })
-  for (const name of Object.keys(manifest.dependencies)) {
-    symlinkSync(join(root, 'node_modules', name), join(project, 'node_modules', name))
-  }
+  for (const name of Object.keys(manifest.dependencies)) install(name)
 })
 afterAll(() => rmSync(project, { recursive: true, force: true }))
+
+function install(name: string | undefined): void {
+  const place = join(project, 'node_modules', name ?? '')
+  if (name === undefined || existsSync(place)) return
+  mkdirSync(dirname(place), { recursive: true })
+  symlinkSync(join(root, 'node_modules', name), place)
+}
 
 function run(file: string, code: string): string {
   writeFileSync(join(project, file), code)
@@ -60,12 +65,23 @@ describe('the package', () => {
   })
 
   const paths = Object.keys(manifest.exports).filter((path) => path !== './package.json')
+  // What is made for a library alone is of no use without it, and says so when it is imported.
+  const NEEDS: Readonly<Record<string, string>> = {
+    './opentelemetry': '@opentelemetry/api',
+    './prometheus': 'prom-client',
+  }
+
+  it.each(Object.entries(NEEDS))('%s asks for %s where it is not installed', (path, needed) => {
+    expect(() => run('n.mjs', `import '${path.replace('.', 'tagcache')}'`)).toThrow(`Cannot find package '${needed}'`)
+  })
   it.each(paths)('%s is imported without any framework installed', (path) => {
+    install(NEEDS[path])
     const name = path.replace('.', 'tagcache')
     expect(run('a.mjs', `import * as all from '${name}'; console.log(Object.keys(all).length > 0)`)).toBe('true')
   })
 
   it.each(paths)('%s is loaded by require', (path) => {
+    install(NEEDS[path])
     const name = path.replace('.', 'tagcache')
     expect(run('a.cjs', `console.log(Object.keys(require('${name}')).length > 0)`)).toBe('true')
   })

@@ -20,6 +20,8 @@ export interface Place {
   readonly entry: (key: string) => string
   readonly lease: (key: string) => string
   readonly index: (tag: string) => string
+  readonly board: string
+  readonly notice: (id: string) => string
 }
 
 /**
@@ -36,6 +38,8 @@ function placeOf(prefix: string): Place {
     entry: (key) => `${prefix}:entry:${key}`,
     lease: (key) => `${prefix}:lease:${key}`,
     index: (tag) => `${prefix}:index:${tag}`,
+    board: `${prefix}:board`,
+    notice: (id) => `${prefix}:notice:${id}`,
   }
 }
 

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Entry } from '../../core/entry.ts'
 import { badValue, checkOptions, countOf, sizeOf } from '../../core/values.ts'
 import { TagcacheError, type WarningCode } from '../../errors.ts'
-import type { Feed, Leases, Lookup, LookupNeeds, TagBackend } from '../backend.ts'
+import type { Board, Feed, Leases, Lookup, LookupNeeds, TagBackend } from '../backend.ts'
+import { RedisBoard } from './board.ts'
 import { firstReady, later, linkTo, type RedisClient, type RedisLink } from './client.ts'
 import { RedisFeed, writePosition } from './feed.ts'
 import { inspectServer } from './inspect.ts'
@@ -32,6 +33,7 @@ export interface RedisOptions {
 export interface RedisBackend extends TagBackend<false> {
   readonly leases: Leases
   readonly feed: Feed
+  readonly board: Board
   /** Resolves once the server is known to be fit. Rejects with `ERR_TAGCACHE_REDIS_SERVER` where it is not, and says what to do. */
   ready(): Promise<void>
 }
@@ -79,6 +81,7 @@ class Backend implements RedisBackend {
   readonly maxBodySize: number
   readonly leases: Leases
   readonly feed: Feed
+  readonly board: Board
   readonly #link: RedisLink
   readonly #partitions: readonly Partition[]
   readonly #purged: string
@@ -97,7 +100,9 @@ class Backend implements RedisBackend {
     const node = randomUUID()
     const channels = `${options.namespace}:`
     const shared = { ...options, link: this.#link, channels, node }
-    this.#partitions = placesOf(options.namespace, options.partitions).map((place) => new Partition(shared, place))
+    const places = placesOf(options.namespace, options.partitions)
+    this.#partitions = places.map((place) => new Partition(shared, place))
+    this.board = new RedisBoard(this.#link, places[0]!)
     this.#purged = `${channels}purged`
     const onRefusal = (error: unknown) => this.#warn('TAGCACHE_REDIS_CHANNELS', error)
     this.#ends = new LeaseEnds(this.#link, `${channels}node:${node}`, onRefusal)

@@ -372,6 +372,40 @@ return { state.clock, epoch, given }
 `,
 )
 
+const NOW = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`
+
+/** Leaves a notice. Keys: board, notice. Arguments: id, text, milliseconds. Those who are not there any more leave the list. */
+export const POST = whole(
+  'post',
+  `${NOW}
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 100)
+if #gone > 0 then redis.call('ZREM', KEYS[1], unpack(gone)) end
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return 1
+`,
+)
+
+/** Keys: board, what notices begin with. Gives ids and texts in turn, of a thousand at the most. */
+export const NOTICES = whole(
+  'notices',
+  `${NOW}
+local given = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'LIMIT', 0, 1000)) do
+  local text = redis.call('GET', KEYS[2] .. id)
+  if text then
+    given[#given + 1] = id
+    given[#given + 1] = text
+  end
+end
+return given
+`,
+)
+
 function script(name: string, body: string): Script {
   return whole(name, `${PRELUDE}${body}`)
 }

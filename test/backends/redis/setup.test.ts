@@ -509,6 +509,10 @@ describe('a user who may do little', () => {
     expect(await one.leases.hold('n', holder, LONG, ['t'])).toBe(true)
     await other.invalidate(['t'])
     await one.leases.release('n', holder, 'abandoned')
+    for (const id of ['a', 'b']) await one.board.publish(id, id, id === 'a' ? 1 : LONG)
+    await until('the other one has the notice', async () => (await other.board.read()).length === 1)
+    await one.board.publish('c', 'c', LONG)
+    expect(await other.board.read()).toHaveLength(2)
   })
 })
 

@@ -1,0 +1,29 @@
+/** What stands for all names beyond so many. */
+export const OTHER = 'other'
+
+/** The first so many different names; whatever comes after them is counted together. */
+export class Names {
+  readonly #most: number
+  readonly #known = new Set<string>()
+
+  constructor(most: number) {
+    this.#most = most
+  }
+
+  /** The name, or what stands for it. */
+  of(name: string): string {
+    if (this.#known.has(name)) return name
+    if (this.#known.size >= this.#most) return OTHER
+    this.#known.add(name)
+    return name
+  }
+}
+
+const CODE = /^[A-Z][A-Z0-9_]{1,59}$/
+
+/** What kind of error it is: its code, else its class. */
+export function errorType(error: unknown): string {
+  const { code, name } = Object(error) as { code?: unknown; name?: unknown }
+  if (typeof code === 'string' && CODE.test(code)) return code
+  return typeof name === 'string' && /^\w{1,60}$/.test(name) ? name : 'Error'
+}
