@@ -132,10 +132,10 @@ describe('the metrics for OpenTelemetry', () => {
     await get('/named')
     const told = await metrics()
     expect(pointsOf(told, 'tagcache.requests')).toEqual([
-      [1, { ...ITEM, 'tagcache.outcome': 'miss' }],
+      [1, { ...ITEM, 'tagcache.outcome': 'miss', 'tagcache.reason': 'uri-miss' }],
       [2, { ...ITEM, 'tagcache.outcome': 'hit' }],
       [1, { ...ITEM, 'tagcache.outcome': 'bypass', 'tagcache.reason': 'credentials' }],
-      [1, { 'http.route': 'named', 'tagcache.outcome': 'miss' }],
+      [1, { 'http.route': 'named', 'tagcache.outcome': 'miss', 'tagcache.reason': 'uri-miss' }],
     ])
     expect(pointsOf(told, 'tagcache.saved')).toEqual([[1, ITEM]])
     const duration = told.find(({ descriptor }) => descriptor.name === 'tagcache.handler.duration')!
@@ -184,7 +184,9 @@ describe('the metrics for OpenTelemetry', () => {
     stop()
     await get('/items/2')
     expect(cache.stats().entries).toBe(2)
-    expect(pointsOf(await metrics(), 'tagcache.requests')).toEqual([[1, { ...ITEM, 'tagcache.outcome': 'miss' }]])
+    expect(pointsOf(await metrics(), 'tagcache.requests')).toEqual([
+      [1, { ...ITEM, 'tagcache.outcome': 'miss', 'tagcache.reason': 'uri-miss' }],
+    ])
     expect(cache.flow.events.work.isEmpty).toBe(true)
   })
 })
@@ -196,7 +198,12 @@ describe('the spans for OpenTelemetry', () => {
       await get('/items/1?token=secret', headers)
       return taken().find(({ name }) => name === 'server')!.attributes
     }
-    expect(await attributes()).toEqual({ 'tagcache.outcome': 'miss', 'tagcache.stored': true, 'tagcache.ttl': 60 })
+    expect(await attributes()).toEqual({
+      'tagcache.outcome': 'miss',
+      'tagcache.reason': 'uri-miss',
+      'tagcache.stored': true,
+      'tagcache.ttl': 60,
+    })
     expect(await attributes()).toEqual({ 'tagcache.outcome': 'hit', 'tagcache.stored': false, 'tagcache.ttl': 60 })
     expect(await attributes({ cookie: 'a=1' })).toEqual({
       'tagcache.outcome': 'bypass',

@@ -54,7 +54,7 @@ describe('the metrics for Prometheus', () => {
     await get('/items/2', { headers: { cookie: 'secret=1' } })
     const families = await scrape()
     const requests = (labels: Record<string, string>) => readingOf(families, 'tagcache_requests_total', labels)
-    expect(requests({ cache: 'tagcache', route: ITEM, outcome: 'miss', reason: '' })).toBe(1)
+    expect(requests({ cache: 'tagcache', route: ITEM, outcome: 'miss', reason: 'uri-miss' })).toBe(1)
     expect(requests({ route: ITEM, outcome: 'hit' })).toBe(3)
     expect(requests({ route: ITEM, outcome: 'bypass', reason: 'credentials' })).toBe(1)
     expect(readingOf(families, 'tagcache_saved_seconds_total', { route: ITEM })).toBeCloseTo(0.75)
