@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type { Guard } from '../backends/guard.ts'
 import { Backoff } from '../core/backoff.ts'
 import type { Entry } from '../core/entry.ts'
@@ -5,6 +6,7 @@ import { Flights } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
 import { Queue } from '../core/queue.ts'
 import type { Trace } from '../core/trace.ts'
+import { routeTagName } from '../core/uri.ts'
 import { type Place, Variants } from '../core/variants.ts'
 import type { WarningCode } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -36,6 +38,10 @@ export class Flow {
   readonly implicitTags: readonly string[]
   /** What is known of requests before an application has them; undefined where nobody stands there. */
   front: FrontMemory | undefined
+  /** Told when the cache is closed. */
+  readonly onClose = new Set<() => void>()
+  // Routes are what an application mounts: their names are made once.
+  readonly #routeTags = new LRUCache<string, string>({ max: 1000 })
   /** Whether a route says that it must not be answered there: then what an outer layer says does not count for all below. */
   hasExceptions = false
   /** Every request goes to its handler. */
@@ -101,6 +107,15 @@ export class Flow {
   /** The name under which the backend knows a tag. */
   tagKey(name: string): string {
     return this.backendName(`tag/${name}`)
+  }
+
+  /** What every entry of a route carries, as the backend knows it. */
+  routeTag(route: string): string {
+    const known = this.#routeTags.get(route)
+    if (known !== undefined) return known
+    const tag = this.backendName(routeTagName(route))
+    this.#routeTags.set(route, tag)
+    return tag
   }
 
   /** Anything that entries carry, as the backend knows it: apart from what is carried in other namespaces. */

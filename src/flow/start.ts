@@ -15,6 +15,7 @@ export function startRun(
   forward: Forward,
   { isSolo = false, isRefresh = false, completion }: Kind = {},
 ): Run {
+  const implicitTags = [...flow.implicitTags, flow.routeTag(parts.route)]
   const run: Run = {
     visit,
     parts,
@@ -23,8 +24,8 @@ export function startRun(
     stamp,
     startedAt: flow.now(),
     forward,
-    tags: new Set(flow.implicitTags),
-    expectedTags: new Set(flow.implicitTags),
+    tags: new Set(implicitTags),
+    expectedTags: new Set(implicitTags),
     flight: undefined,
     isGrounded: flow.flights.isGrounded(place.key),
     isSolo,
