@@ -12,14 +12,17 @@ export type {
   Leases,
   Lookup,
   LookupNeeds,
+  Page,
+  Query,
   Reply,
   TagBackend,
+  TagRecord,
   Tier,
 } from './backends/backend.ts'
 export { type IsSync, type KeyValueOptions, keyValue } from './backends/key-value.ts'
 export { type MemoryOptions, memory } from './backends/memory.ts'
 export { type TieredOptions, tiered } from './backends/tiered.ts'
-export type { Answer, Cache } from './cache.ts'
+export type { Answer, Cache, PurgeOptions } from './cache.ts'
 export type { Entry, HeaderField, Removal, RemovalReason, StoredResponse } from './core/entry.ts'
 export { decodeKey, type KeyParts } from './core/key.ts'
 export type { MaybePromise } from './core/maybe.ts'

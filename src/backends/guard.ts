@@ -2,7 +2,7 @@ import { type Entry, isSound } from '../core/entry.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { inTime, type Time } from '../core/time.ts'
 import { TagcacheError } from '../errors.ts'
-import type { BackendSize, LeaseEnd, Lookup, LookupNeeds, TagBackend } from './backend.ts'
+import type { BackendSize, LeaseEnd, Lookup, LookupNeeds, Page, Query, TagBackend, TagRecord } from './backend.ts'
 import { type Journal, Undelivered } from './undelivered.ts'
 
 /** Told what goes wrong with the backend. */
@@ -19,6 +19,7 @@ export interface GuardOptions {
   readonly journal?: Journal | undefined
 }
 
+const LONGEST_ASIDE = 5000
 const NOTHING: BackendSize = { entries: 0, bytes: 0 }
 // So many tags go into one call, that it can end within its deadline.
 const TAGS_PER_CALL = 1000
@@ -180,6 +181,39 @@ export class Guard {
         return found
       },
     )
+  }
+
+  /** What the backend can list, for those who operate it. */
+  get lists(): { readonly tags: boolean; readonly entries: boolean } {
+    return { tags: this.#backend.tags !== undefined, entries: this.#backend.entries !== undefined }
+  }
+
+  /** Some of the tags that entries carry; undefined where the backend cannot tell, or not now. */
+  tags(query: Query): Promise<Page<TagRecord> | undefined> {
+    return this.#askAside('tags', () => this.#backend.tags?.(query), isTagRecord)
+  }
+
+  /** Some of the entries; undefined where the backend cannot tell, or not now. */
+  entries(query: Query): Promise<Page<Lookup> | undefined> {
+    return this.#askAside('entries', () => this.#backend.entries?.(query), isLookup)
+  }
+
+  // What no request waits for has more time, and a fault of it is no reason to leave the backend alone.
+  async #askAside<V>(
+    operation: string,
+    run: () => MaybePromise<Page<V>> | undefined,
+    isItem: (item: V) => boolean,
+  ): Promise<Page<V> | undefined> {
+    if (this.#isResting()) return undefined
+    const { time } = this.#options
+    const late = () => new TagcacheError('ERR_TAGCACHE_BACKEND_TIMEOUT', `The backend's ${operation}() took too long.`)
+    try {
+      const page = await inTime(time, LONGEST_ASIDE, Promise.resolve(run()), late)
+      return page && { ...page, items: page.items.filter(isItem) }
+    } catch (error) {
+      this.#events.fault(operation, error)
+      return undefined
+    }
   }
 
   /** Whether there was one. */
@@ -382,6 +416,11 @@ function isSoundAnew(entry: Entry): boolean {
   if (!isSound(entry)) return false
   sound.add(entry)
   return true
+}
+
+function isTagRecord(answer: unknown): boolean {
+  const { tag, entries } = Object(answer) as Partial<TagRecord>
+  return typeof tag === 'string' && isClock(entries)
 }
 
 function isLookups(answer: unknown): boolean {

@@ -61,6 +61,8 @@ class Tiered implements TagBackend<false> {
   readonly sync = false
   readonly maxBodySize: number
   readonly leases?: Leases
+  readonly tags?: TagBackend['tags'] & {}
+  readonly entries?: TagBackend['entries'] & {}
   readonly #near: TagBackend<true>
   readonly #far: TagBackend<false>
   readonly #feed: Feed
@@ -81,6 +83,8 @@ class Tiered implements TagBackend<false> {
   constructor(near: TagBackend<true>, far: TagBackend<false>, feed: Feed, options: Resolved) {
     this.maxBodySize = far.maxBodySize
     if (far.leases) this.leases = far.leases
+    if (far.tags) this.tags = far.tags.bind(far)
+    if (far.entries) this.entries = far.entries.bind(far)
     this.#near = near
     this.#far = far
     this.#feed = feed
