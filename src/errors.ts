@@ -15,6 +15,7 @@ const ERROR_CODES = {
   ERR_TAGCACHE_BACKEND_AWAY: 'The connection to the backend is lost.',
   ERR_TAGCACHE_REDIS_CLIENT: 'A client was handed to redis() that it cannot use.',
   ERR_TAGCACHE_REDIS_SERVER: 'The Redis server cannot be used as it is.',
+  ERR_TAGCACHE_DASHBOARD_OPEN: 'A dashboard is to be mounted, and nothing says who may see it.',
   ERR_TAGCACHE_BACKEND_REPLY: 'The backend is there, and refused a call. It is not left alone for that.',
 } as const
 
@@ -67,6 +68,9 @@ const WARNINGS = {
     'The user of the Redis client may not use the channels of the cache, so processes do not tell each other of purges at once, and do not wait for each other. Allow `&namespace:*`, with the namespace of redis().',
   TAGCACHE_REDIS_ALONE:
     'A master of this Redis Cluster has no replica. While a master is away, no purge is delivered, so nothing stored is trusted. Give each master a replica.',
+  TAGCACHE_AUTHORIZE_FAILED: 'The `authorize` of a dashboard threw, so whoever asked was refused.',
+  TAGCACHE_DASHBOARD_FAILED:
+    'A request to the dashboard has failed, by no fault of whoever asked. The cache itself is not affected.',
   TAGCACHE_LISTENER_FAILED:
     'A listener given to cache.on() threw, and is not called any more. The request that it was told about was not affected.',
 } as const

@@ -127,6 +127,8 @@ export interface TagBackend<Sync extends boolean = boolean> {
   readonly sync: Sync
   /** The largest body it takes, in bytes. */
   readonly maxBodySize: number
+  /** How much it holds at the most, as `size()` counts, where there is such a bound. */
+  readonly maxBytes?: number
   /** The entry under the key, the latest invalidation of its tags and the clock, in one step. */
   lookup(key: string, needs?: LookupNeeds): Reply<Sync, Lookup>
   /** What it can answer at once without asking anybody, of a backend that keeps copies; a look-up does more. */

@@ -141,6 +141,11 @@ export class Guard {
     return this.#backend.maxBodySize
   }
 
+  /** How much it holds at the most, as `size()` counts; undefined where it does not tell. */
+  get maxBytes(): number | undefined {
+    return this.#backend.maxBytes
+  }
+
   /** Whether the backend has leases. */
   get hasLeases(): boolean {
     return this.#backend.leases !== undefined

@@ -52,7 +52,7 @@ const MOST_COUNTED = 10_000
 class MemoryBackend implements TagBackend<true> {
   readonly sync = true
   readonly maxBodySize: number
-  readonly #maxSize: number
+  readonly maxBytes: number
   readonly #maxEntries: number
   readonly #time: Pick<Time, 'now'>
   readonly #index: TagIndex<Held>
@@ -66,7 +66,7 @@ class MemoryBackend implements TagBackend<true> {
     this.#maxEntries = maxEntries
     this.#time = time
     this.#index = new TagIndex<Held>((held) => this.#remove(held, 'invalidated'), schedule)
-    this.#maxSize = maxSize
+    this.maxBytes = maxSize
     this.#held = this.#hold()
   }
 
@@ -167,7 +167,7 @@ class MemoryBackend implements TagBackend<true> {
 
   #hold(): LRUCache<string, Held> {
     return new LRUCache({
-      maxSize: this.#maxSize,
+      maxSize: this.maxBytes,
       sizeCalculation: (held) => bytesOf(held.entry),
       dispose: (held) => this.#leave(held),
     })

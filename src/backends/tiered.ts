@@ -60,6 +60,7 @@ const NEWS_PER_TRUST = 4
 class Tiered implements TagBackend<false> {
   readonly sync = false
   readonly maxBodySize: number
+  readonly maxBytes?: number
   readonly leases?: Leases
   readonly tags?: TagBackend['tags'] & {}
   readonly entries?: TagBackend['entries'] & {}
@@ -82,6 +83,7 @@ class Tiered implements TagBackend<false> {
 
   constructor(near: TagBackend<true>, far: TagBackend<false>, feed: Feed, options: Resolved) {
     this.maxBodySize = far.maxBodySize
+    if (near.maxBytes !== undefined) this.maxBytes = near.maxBytes
     if (far.leases) this.leases = far.leases
     if (far.tags) this.tags = far.tags.bind(far)
     if (far.entries) this.entries = far.entries.bind(far)
