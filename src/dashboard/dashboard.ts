@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Cache } from '../cache.ts'
+import { combined } from '../http/fields.ts'
+import { codingWeights, weightOf } from '../http/negotiation.ts'
 import { queryOf } from '../node/target.ts'
 import { type Answering, type Desk, QUESTIONS, READS, tick, WRITES } from './api.ts'
 import { readObject } from './body.ts'
@@ -156,10 +158,14 @@ function answer<Req extends IncomingMessage, Ctx>(
   return reply(counter, call, posted, visitor)
 }
 
-function sendFile(req: IncomingMessage, res: ServerResponse, { type, body }: PageFile, { redirect }: Place): void {
+function sendFile(req: IncomingMessage, res: ServerResponse, file: PageFile, { redirect }: Place): void {
   // Everything on the page is named relatively to it.
-  if (redirect !== undefined) send(req, res, 308, Buffer.alloc(0), { Location: redirect })
-  else send(req, res, 200, body, { 'Content-Type': type })
+  if (redirect !== undefined) return send(req, res, 308, Buffer.alloc(0), { Location: redirect })
+  const headers = { 'Content-Type': file.type, Vary: 'Accept-Encoding' }
+  const weights = codingWeights(combined(req.headers, 'accept-encoding'))
+  if (weights && weightOf('gzip', weights) > 0) {
+    send(req, res, 200, file.gzipped, { ...headers, 'Content-Encoding': 'gzip' })
+  } else send(req, res, 200, file.body, headers)
 }
 
 async function reply<Req extends IncomingMessage, Ctx>(

@@ -1,11 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { extname } from 'node:path'
+import { gzipSync } from 'node:zlib'
 
 /** A file of the page. */
 export interface PageFile {
   readonly type: string
   readonly body: Buffer
+  readonly gzipped: Buffer
 }
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -29,5 +31,5 @@ export function readPage(): ReadonlyMap<string, PageFile> {
 }
 
 function fileOf(name: string, body: Buffer): PageFile {
-  return { type: TYPES[extname(name)]!, body }
+  return { type: TYPES[extname(name)]!, body, gzipped: gzipSync(body) }
 }
