@@ -1,9 +1,12 @@
 import express from 'express'
+import { Redis } from 'ioredis'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { tagcache } from '../../src/adapters/express.ts'
+import { redis } from '../../src/backends/redis/redis.ts'
 import { dashboard } from '../../src/dashboard/dashboard.ts'
-import { type Cache, keyValue } from '../../src/index.ts'
+import { type Cache, createCache, keyValue, memory, tiered } from '../../src/index.ts'
 import { ask, listen } from '../support/http.ts'
+import { startRedis } from '../support/redis.ts'
 import { ManualTime } from '../support/time.ts'
 import { ANN, board, jsonOf, MOUNTINGS } from './support.ts'
 
@@ -237,6 +240,42 @@ describe('the admin routes', () => {
     const key = cache.keyFromRequest('GET /a')
     expect(jsonOf(await get(`/api/entry?key=${encodeURIComponent(key)}`))).toMatchObject({ key, variants: [] })
     expect(jsonOf(await post('/api/purge', { key: 'GET /b' }))).toEqual({ isPurged: false, isDelivered: true })
+  })
+
+  it('give what all processes hold, over Redis in two tiers', async () => {
+    const redisServer = await startRedis()
+    const client = new Redis(redisServer.port)
+    onTestFinished(async () => {
+      client.disconnect()
+      await redisServer.stop()
+    })
+    const before = Date.now()
+    const other = createCache({ backend: redis(client), namespace: 'shop' })
+    await other.set('GET /a', {}, ['t', 'u'], { body: 'of another process' })
+    await other.invalidateTags('u')
+    await other.set('GET /b', {}, ['u'], { body: 'b' })
+    const { get, post } = await board(MOUNTINGS[0], ANN, {
+      backend: tiered({ near: memory(), far: redis(client) }),
+      namespace: 'shop',
+      backendTimeout: '5s',
+    })
+    const { tags } = jsonOf<{ tags: { name: string; entries: number; lastPurge?: { time: number } }[] }>(
+      await get('/api/tags'),
+    )
+    const [t, u] = tags.toSorted((a, b) => a.name.localeCompare(b.name))
+    expect([t, u]).toMatchObject([
+      { name: 't', entries: 1 },
+      { name: 'u', entries: 1 },
+    ])
+    expect(t).not.toHaveProperty('lastPurge')
+    expect(Math.abs(u!.lastPurge!.time - before)).toBeLessThan(60_000)
+    const listed = jsonOf<{ entries: { key: string; state: string }[] }>(await get('/api/entries')).entries
+    expect(listed.map(({ key, state }) => `${key} ${state}`).sort()).toEqual([
+      'shop|GET /a purged',
+      'shop|GET /b fresh',
+    ])
+    await post('/api/purge', { route: 'GET /b' })
+    expect(await other.getByRequest('GET /b')).toBeUndefined()
   })
 
   it('explain requests, where the cache can', async () => {
