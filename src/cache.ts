@@ -16,7 +16,7 @@ import { TagcacheError } from './errors.ts'
 import { Events } from './events.ts'
 import { Fleet, type FleetStats } from './fleet.ts'
 import { Flow } from './flow/flow.ts'
-import { purge, purgeEverything } from './flow/purge.ts'
+import { type PurgeOptions, purge, purgeEverything, purgeRoute } from './flow/purge.ts'
 import { isFor, isValid } from './flow/usable.ts'
 import { type CacheOptions, checkCache, isInProduction, type ResolvedCache, resolveCache } from './options/cache.ts'
 import {
@@ -27,6 +27,8 @@ import {
   type ResponseInit,
   showEntry,
 } from './programmatic.ts'
+
+export type { PurgeOptions } from './flow/purge.ts'
 
 /** A value over a synchronous backend, a promise over an asynchronous one. */
 export type Answer<Sync extends boolean, V> = Sync extends true ? V : Promise<V>
@@ -154,10 +156,11 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   ): Answer<Sync, boolean> {
     this.#checkOpen()
     const lifetime = ttl === undefined ? this.#options.defaultTtl : durationOf('ttl', ttl, 'ERR_TAGCACHE_TTL')
-    const names = [...this.flow.implicitTags, ...namesCarried(tags as TagList).map((name) => this.flow.tagKey(name))]
+    const parts = partsOfRequest(route, request, this.#options.namespace)
+    const own = namesCarried(tags as TagList).map((name) => this.flow.tagKey(name))
+    const names = [...this.flow.implicitTags, this.flow.routeTag(route), ...own]
     const { stored, vary } = makeResponse(response)
     if (lifetime === 0) return this.#answer(false)
-    const parts = partsOfRequest(route, request, this.#options.namespace)
     const key = this.flow.lodge(parts, request.headers ?? {}, vary, fieldsOf(stored.headers))?.key
     if (key === undefined) return this.#answer(false)
     const time = this.flow.now()
@@ -189,9 +192,17 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
    * taken it; where it has not, it is kept and delivered later, and nothing stored earlier is trusted here until then.
    * Throws `ERR_TAGCACHE_TAG`.
    */
-  invalidateTags(tags: TagList<T>): Answer<Sync, boolean> {
+  invalidateTags(tags: TagList<T>, options: PurgeOptions = {}): Answer<Sync, boolean> {
     this.#checkOpen()
-    return this.#answer(purge(this.flow, tags as TagList))
+    return this.#answer(purge(this.flow, tags as TagList, [], options))
+  }
+
+  /** Purges every response of a route by its name, as `'GET /products/:id'`; else as `invalidateTags` does. Throws `ERR_TAGCACHE_REQUEST`. */
+  invalidateRoute(route: string, options: PurgeOptions = {}): Answer<Sync, boolean> {
+    this.#checkOpen()
+    if (typeof route !== 'string' || route === '')
+      throw new TagcacheError('ERR_TAGCACHE_REQUEST', 'A route is purged by its name, such as "GET /products/:id".')
+    return this.#answer(purgeRoute(this.flow, route, options))
   }
 
   /** Forgets the response for one request; answers whether there was one. A computation of it goes on, and may be stored. */
@@ -201,9 +212,9 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
   }
 
   /** Purges everything, stored or still being computed. Answers whether the backend has taken it, as `invalidateTags` does. */
-  clear(): Answer<Sync, boolean> {
+  clear(options: PurgeOptions = {}): Answer<Sync, boolean> {
     this.#checkOpen()
-    return this.#answer(purgeEverything(this.flow))
+    return this.#answer(purgeEverything(this.flow, options))
   }
 
   /** Has `listener` told every event, or those of one type. Returns the way to end that. */
@@ -257,6 +268,7 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.flow.isClosed = true
     this.flow.encoding.clear()
     this.#fleet.close()
+    for (const end of this.flow.onClose) end()
     return this.#answer(
       chain(this.#guard.close(), () => {
         this.#journal?.close()

@@ -16,6 +16,7 @@ const ERROR_CODES = {
   ERR_TAGCACHE_REDIS_CLIENT: 'A client was handed to redis() that it cannot use.',
   ERR_TAGCACHE_REDIS_SERVER: 'The Redis server cannot be used as it is.',
   ERR_TAGCACHE_EXPLAIN: 'What was handed to explain() is no request, or there is no application that could be asked.',
+  ERR_TAGCACHE_DASHBOARD_OPEN: 'A dashboard is to be mounted, and nothing says who may see it.',
   ERR_TAGCACHE_BACKEND_REPLY: 'The backend is there, and refused a call. It is not left alone for that.',
 } as const
 
@@ -70,6 +71,9 @@ const WARNINGS = {
     'A master of this Redis Cluster has no replica. While a master is away, no purge is delivered, so nothing stored is trusted. Give each master a replica.',
   TAGCACHE_DEBUG_IN_PRODUCTION:
     "The option `debug: true` does nothing where NODE_ENV is production, so that keys are not told to everybody. Leave it out there, or say `debug: 'always'`.",
+  TAGCACHE_AUTHORIZE_FAILED: 'The `authorize` of a dashboard threw, so whoever asked was refused.',
+  TAGCACHE_DASHBOARD_FAILED:
+    'A request to the dashboard has failed, by no fault of whoever asked. The cache itself is not affected.',
   TAGCACHE_LISTENER_FAILED:
     'A listener given to cache.on() threw, and is not called any more. The request that it was told about was not affected.',
 } as const

@@ -14,14 +14,17 @@ export type {
   Lookup,
   LookupNeeds,
   Notice,
+  Page,
+  Query,
   Reply,
   TagBackend,
+  TagRecord,
   Tier,
 } from './backends/backend.ts'
 export { type IsSync, type KeyValueOptions, keyValue } from './backends/key-value.ts'
 export { type MemoryOptions, memory } from './backends/memory.ts'
 export { type TieredOptions, tiered } from './backends/tiered.ts'
-export type { Answer, Cache, ExplainOptions, ExplainRequest } from './cache.ts'
+export type { Answer, Cache, ExplainOptions, ExplainRequest, PurgeOptions } from './cache.ts'
 export type { ChannelMessage, Source } from './channels.ts'
 export type { Entry, HeaderField, Removal, RemovalReason, StoredResponse } from './core/entry.ts'
 export type {

@@ -100,6 +100,35 @@ export interface BackendSize {
   readonly bytes: number
 }
 
+/** Which part of what a backend holds is asked for. */
+export interface Query {
+  /** What the name begins with. Default: anything. */
+  readonly prefix?: string
+  /** What the page before gave as `next`. Default: from the beginning. */
+  readonly after?: string
+  /** The most that a page holds. */
+  readonly limit: number
+}
+
+/** Some of many. One that came or went meanwhile may be missing, or there twice. */
+export interface Page<V> {
+  /** Fewer than asked for, or none, does not mean that there are no more. */
+  readonly items: readonly V[]
+  /** Where the next page begins; undefined after the last one. */
+  readonly next?: string
+}
+
+/** What a backend knows of a tag. */
+export interface TagRecord {
+  readonly tag: string
+  /** How many entries carry it; those that were purged or are past their time may be among them. */
+  readonly entries: number
+  /** There are that many, and more were not counted. */
+  readonly isAtLeast?: boolean
+  /** When it was invalidated last, in epoch milliseconds, where the backend can tell. */
+  readonly invalidatedTime?: number
+}
+
 /** An answer at once from a synchronous backend; from another one, at once or with a promise. */
 export type Reply<Sync extends boolean, V> = Sync extends true ? V : MaybePromise<V>
 
@@ -113,6 +142,8 @@ export interface TagBackend<Sync extends boolean = boolean> {
   readonly sync: Sync
   /** The largest body it takes, in bytes. */
   readonly maxBodySize: number
+  /** How much it holds at the most, as `size()` counts, where there is such a bound. */
+  readonly maxBytes?: number
   /** The entry under the key, the latest invalidation of its tags and the clock, in one step. */
   lookup(key: string, needs?: LookupNeeds): Reply<Sync, Lookup>
   /** What it can answer at once without asking anybody, of a backend that keeps copies; a look-up does more. */
@@ -134,6 +165,10 @@ export interface TagBackend<Sync extends boolean = boolean> {
   clear(): Reply<Sync, void>
   /** The entries that carry the tag, newest first; outdated ones may be among them. */
   list(tag: string, limit: number): Reply<Sync, readonly Lookup[]>
+  /** Tags that entries carry, in any order; for those who operate it. It may take many pages, and holds nothing up. */
+  tags?(query: Query): MaybePromise<Page<TagRecord>>
+  /** Entries by what their keys begin with, in any order; outdated ones may be among them. */
+  entries?(query: Query): MaybePromise<Page<Lookup>>
   /** Which clock counts for a key; stamps are of use only for keys of one clock. Without it there is one clock for all keys. */
   clockOf?(key: string): number
   /** One run for each key among all processes that share the backend. */

@@ -4,7 +4,17 @@ import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { inTime, type Time } from '../core/time.ts'
 import type { Surroundings } from '../core/work.ts'
 import { TagcacheError } from '../errors.ts'
-import type { BackendSize, LeaseEnd, Lookup, LookupNeeds, Notice, TagBackend } from './backend.ts'
+import type {
+  BackendSize,
+  LeaseEnd,
+  Lookup,
+  LookupNeeds,
+  Notice,
+  Page,
+  Query,
+  TagBackend,
+  TagRecord,
+} from './backend.ts'
 import { type Journal, Undelivered } from './undelivered.ts'
 
 /** Told what goes wrong with the backend. */
@@ -34,6 +44,7 @@ export interface GuardOptions {
 
 // Nobody's request waits for it.
 const BOARD_TIMEOUT = 2000
+const LONGEST_ASIDE = 5000
 const NOTHING: BackendSize = { entries: 0, bytes: 0 }
 // So many tags go into one call, that it can end within its deadline.
 const TAGS_PER_CALL = 1000
@@ -157,6 +168,11 @@ export class Guard {
     return this.#backend.maxBodySize
   }
 
+  /** How much it holds at the most, as `size()` counts; undefined where it does not tell. */
+  get maxBytes(): number | undefined {
+    return this.#backend.maxBytes
+  }
+
   /** Whether the backend has leases. */
   get hasLeases(): boolean {
     return this.#backend.leases !== undefined
@@ -214,6 +230,39 @@ export class Guard {
         return found
       },
     )
+  }
+
+  /** What the backend can list, for those who operate it. */
+  get lists(): { readonly tags: boolean; readonly entries: boolean } {
+    return { tags: this.#backend.tags !== undefined, entries: this.#backend.entries !== undefined }
+  }
+
+  /** Some of the tags that entries carry; undefined where the backend cannot tell, or not now. */
+  tags(query: Query): Promise<Page<TagRecord> | undefined> {
+    return this.#askAside('tags', () => this.#backend.tags?.(query), isTagRecord)
+  }
+
+  /** Some of the entries; undefined where the backend cannot tell, or not now. */
+  entries(query: Query): Promise<Page<Lookup> | undefined> {
+    return this.#askAside('entries', () => this.#backend.entries?.(query), isLookup)
+  }
+
+  // What no request waits for has more time, and a fault of it is no reason to leave the backend alone.
+  async #askAside<V>(
+    operation: string,
+    run: () => MaybePromise<Page<V>> | undefined,
+    isItem: (item: V) => boolean,
+  ): Promise<Page<V> | undefined> {
+    if (this.#isResting()) return undefined
+    const { time } = this.#options
+    const late = () => new TagcacheError('ERR_TAGCACHE_BACKEND_TIMEOUT', `The backend's ${operation}() took too long.`)
+    try {
+      const page = await inTime(time, LONGEST_ASIDE, Promise.resolve(run()), late)
+      return page && { ...page, items: page.items.filter(isItem) }
+    } catch (error) {
+      this.#events.fault(operation, error)
+      return undefined
+    }
   }
 
   /** Whether there was one. */
@@ -461,6 +510,11 @@ function isSoundAnew(entry: Entry): boolean {
   if (!isSound(entry)) return false
   sound.add(entry)
   return true
+}
+
+function isTagRecord(answer: unknown): boolean {
+  const { tag, entries } = Object(answer) as Partial<TagRecord>
+  return typeof tag === 'string' && isClock(entries)
 }
 
 function isLookups(answer: unknown): boolean {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { LRUCache } from 'lru-cache'
 import {
   type Encoding,
@@ -10,7 +11,8 @@ import {
 import { isOutdated } from '../core/tags.ts'
 import { systemTime, type Time } from '../core/time.ts'
 import { checkOptions, countOf, sizeOf } from '../core/values.ts'
-import type { BackendSize, Lookup, TagBackend } from './backend.ts'
+import type { BackendSize, Lookup, Page, Query, TagBackend, TagRecord } from './backend.ts'
+import { firstNames } from './enumerate.ts'
 import { type Member, type Schedule, TagIndex } from './tag-index.ts'
 
 /** How `memory()` is bounded. */
@@ -44,10 +46,13 @@ export function memory(options: MemoryOptions = {}): TagBackend<true> {
 // One body may take a sixteenth of the memory, so that a few large ones cannot push out everything else.
 const LARGEST_BODY_SHARE = 16
 
+// Beyond that nobody wants to know how many entries carry a tag, and counting takes time.
+const MOST_COUNTED = 10_000
+
 class MemoryBackend implements TagBackend<true> {
   readonly sync = true
   readonly maxBodySize: number
-  readonly #maxSize: number
+  readonly maxBytes: number
   readonly #maxEntries: number
   readonly #time: Pick<Time, 'now'>
   readonly #index: TagIndex<Held>
@@ -61,7 +66,7 @@ class MemoryBackend implements TagBackend<true> {
     this.#maxEntries = maxEntries
     this.#time = time
     this.#index = new TagIndex<Held>((held) => this.#remove(held, 'invalidated'), schedule)
-    this.#maxSize = maxSize
+    this.maxBytes = maxSize
     this.#held = this.#hold()
   }
 
@@ -121,6 +126,27 @@ class MemoryBackend implements TagBackend<true> {
     return found
   }
 
+  /** In the order of their names. */
+  async tags(query: Query): Promise<Page<TagRecord>> {
+    const { names, next } = await firstNames(this.#index.names(), query)
+    const items: TagRecord[] = []
+    for (const tag of names) {
+      items.push(this.#count(tag))
+      await nextTurn()
+    }
+    return { items: items.filter(({ entries }) => entries > 0), ...next }
+  }
+
+  /** In the order of their keys. */
+  async entries(query: Query): Promise<Page<Lookup>> {
+    const { names, next } = await firstNames([...this.#held.keys()], query)
+    const held = names.flatMap((key) => this.#held.peek(key) ?? [])
+    return {
+      items: held.filter(({ keepUntil }) => keepUntil > this.#time.now()).map((one) => this.#show(one)),
+      ...next,
+    }
+  }
+
   size(): BackendSize {
     return { entries: this.#held.size, bytes: this.#held.calculatedSize }
   }
@@ -133,9 +159,15 @@ class MemoryBackend implements TagBackend<true> {
     this.clear()
   }
 
+  #count(tag: string): TagRecord {
+    let entries = 0
+    for (const _ of this.#index.newest(tag)) if (++entries === MOST_COUNTED) return { tag, entries, isAtLeast: true }
+    return { tag, entries }
+  }
+
   #hold(): LRUCache<string, Held> {
     return new LRUCache({
-      maxSize: this.#maxSize,
+      maxSize: this.maxBytes,
       sizeCalculation: (held) => bytesOf(held.entry),
       dispose: (held) => this.#leave(held),
     })

@@ -110,6 +110,11 @@ export class TagIndex<M extends Member> {
     for (let link = this.#nodes.get(tag)?.newest; link; link = link.previous) yield link.member as M
   }
 
+  /** The tags that are remembered, with members or without. */
+  names(): IterableIterator<string> {
+    return this.#nodes.keys()
+  }
+
   /** How many tags are remembered. */
   get tags(): number {
     return this.#nodes.size

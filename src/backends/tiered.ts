@@ -60,8 +60,11 @@ const NEWS_PER_TRUST = 4
 class Tiered implements TagBackend<false> {
   readonly sync = false
   readonly maxBodySize: number
+  readonly maxBytes?: number
   readonly leases?: Leases
   readonly board?: Board
+  readonly tags?: TagBackend['tags'] & {}
+  readonly entries?: TagBackend['entries'] & {}
   readonly #near: TagBackend<true>
   readonly #far: TagBackend<false>
   readonly #feed: Feed
@@ -81,8 +84,11 @@ class Tiered implements TagBackend<false> {
 
   constructor(near: TagBackend<true>, far: TagBackend<false>, feed: Feed, options: Resolved) {
     this.maxBodySize = far.maxBodySize
+    if (near.maxBytes !== undefined) this.maxBytes = near.maxBytes
     if (far.leases) this.leases = far.leases
     if (far.board) this.board = far.board
+    if (far.tags) this.tags = far.tags.bind(far)
+    if (far.entries) this.entries = far.entries.bind(far)
     this.#near = near
     this.#far = far
     this.#feed = feed

@@ -47,9 +47,9 @@ export function isTagName(name: string): boolean {
   }
 }
 
-/** Whether a name is one that the cache itself gives, by which nothing is ever listed: a URI's, or that of everything in a namespace. */
+/** Whether a name is one that the cache itself gives, by which nothing is ever listed: a URI's, a route's, or that of everything in a namespace. */
 export function isImplicit(name: string): boolean {
-  return /^(?:[\w.-]+\|)?uri\/|^[\w.-]+\|everything$/.test(name)
+  return /^(?:[\w.-]+\|)?(?:uri|route)\/|^[\w.-]+\|everything$/.test(name)
 }
 
 function unique(tags: TagList, namesOf: (tag: TypedTag) => string[]): string[] {

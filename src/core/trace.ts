@@ -41,15 +41,21 @@ export type CacheEvent =
       /** How long the handler ran, in milliseconds. */
       readonly cost: number
     }
-  /** A purge of tags, or of what is known of a URI after an unsafe request (RFC 9111, 4.4). */
+  /** A purge of tags, of a route, or of what is known of a URI after an unsafe request (RFC 9111, 4.4). */
   | {
       readonly type: 'invalidation'
       readonly tags: readonly string[]
       readonly uris: readonly string[]
+      /** A whole route. */
+      readonly routes?: readonly string[]
+      /** One entry, by hand. */
+      readonly keys?: readonly string[]
       /** Whether the backend has taken it; else it is kept, and delivered later. */
       readonly isDelivered: boolean
+      /** Who asked for it, where that was said. */
+      readonly by?: string
     }
-  | { readonly type: 'clear'; readonly isDelivered: boolean }
+  | { readonly type: 'clear'; readonly isDelivered: boolean; readonly by?: string }
   /** A handler has thrown, and its client was given a stale response instead of the error. */
   | { readonly type: 'failure'; readonly route: string; readonly error: unknown }
   /** Encodings were made of a stored response, the smallest first; they are kept unless it was purged or replaced meanwhile. */

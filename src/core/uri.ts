@@ -13,9 +13,17 @@ export function uriName(host: string | undefined, path: string, query: readonly 
   const search = query === undefined ? '?*' : query.length > 0 ? `?${query.join('&')}` : ''
   // A client may name the whole URI in its request line (RFC 9112, 3.2.2).
   const own = path.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '') || '/'
-  const name = `uri/${host ?? '*'}${normalisePath(own)}${search}`
-  if (name.length <= LONGEST_NAME) return name
-  return `uri/${createHash('sha256').update(name).digest('base64url')}`
+  return shortened('uri', `${host ?? '*'}${normalisePath(own)}${search}`)
+}
+
+/** The name under which the responses of a route are purged: `route/GET /products/:id`. */
+export function routeTagName(route: string): string {
+  return shortened('route', route)
+}
+
+function shortened(kind: 'uri' | 'route', name: string): string {
+  if (name.length + kind.length < LONGEST_NAME) return `${kind}/${name}`
+  return `${kind}/${createHash('sha256').update(`${kind}/${name}`).digest('base64url')}`
 }
 
 /** The names of a URI that a response points at with Location or Content-Location, if it is of the same host; else none. */

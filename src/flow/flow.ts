@@ -9,6 +9,7 @@ import type { KeyParts } from '../core/key.ts'
 import { Queue } from '../core/queue.ts'
 import type { Reason } from '../core/reasons.ts'
 import type { Trace } from '../core/trace.ts'
+import { routeTagName } from '../core/uri.ts'
 import { type Place, Variants } from '../core/variants.ts'
 import type { WarningCode } from '../errors.ts'
 import type { Events } from '../events.ts'
@@ -44,6 +45,10 @@ export class Flow {
   readonly implicitTags: readonly string[]
   /** What is known of requests before an application has them; undefined where nobody stands there. */
   front: FrontMemory | undefined
+  /** Told when the cache is closed. */
+  readonly onClose = new Set<() => void>()
+  // Routes are what an application mounts: their names are made once.
+  readonly #routeTags = new LRUCache<string, string>({ max: 1000 })
   /** Whether a route says that it must not be answered there: then what an outer layer says does not count for all below. */
   hasExceptions = false
   /** The methods that some route caches. */
@@ -116,6 +121,15 @@ export class Flow {
   /** The name under which the backend knows a tag. */
   tagKey(name: string): string {
     return this.backendName(`tag/${name}`)
+  }
+
+  /** What every entry of a route carries, as the backend knows it. */
+  routeTag(route: string): string {
+    const known = this.#routeTags.get(route)
+    if (known !== undefined) return known
+    const tag = this.backendName(routeTagName(route))
+    this.#routeTags.set(route, tag)
+    return tag
   }
 
   /** Anything that entries carry, as the backend knows it: apart from what is carried in other namespaces. */

@@ -47,8 +47,9 @@ class StartedRun implements Run {
     this.startedAt = flow.now()
     this.forward = forward
     this.why = waiting.why
-    this.tags = new Set(flow.implicitTags)
-    this.expectedTags = new Set(flow.implicitTags)
+    const implicitTags = [...flow.implicitTags, flow.routeTag(waiting.parts.route)]
+    this.tags = new Set(implicitTags)
+    this.expectedTags = new Set(implicitTags)
     this.isGrounded = flow.flights.isGrounded(place.key)
     this.isSolo = kind.isSolo ?? false
     this.stored = waiting.stored

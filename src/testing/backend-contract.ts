@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Lookup, TagBackend } from '../backends/backend.ts'
+import type { Lookup, Page, Query, TagBackend } from '../backends/backend.ts'
 import type { Entry, Removal } from '../core/entry.ts'
 import { isPromise, type MaybePromise } from '../core/maybe.ts'
 import { isOutdated } from '../core/tags.ts'
@@ -396,6 +396,62 @@ const TELLING: readonly Clause<TagBackend>[] = [
     },
   ],
   [
+    'tags() gives each tag that entries carry, page by page, where there is a tags()',
+    async (backend) => {
+      if (!backend.tags) return
+      const stamp = await stampsOf(backend)
+      const names = ['tag/', 'other/'].flatMap((kind) => HOSTILE_NAMES.map((name) => kind + name))
+      for (const tag of names) {
+        for (const at of [1, 2])
+          await keep(backend, makeEntry(`${at} ${tag}`, { tags: [tag], stamp: stamp(`${at} ${tag}`) }))
+      }
+      for (const limit of [1, 5, 100]) {
+        const found = await pagesOf((query) => backend.tags!(query), limit)
+        assert.deepEqual(found.map(({ tag }) => tag).sort(), [...names].sort())
+        assert.ok(
+          found.every(({ entries }) => entries === 2),
+          'two entries carry each tag',
+        )
+      }
+      const some = await pagesOf((query) => backend.tags!({ ...query, prefix: 'tag/*' }), 5)
+      assert.deepEqual(
+        some.map(({ tag }) => tag),
+        ['tag/*'],
+      )
+    },
+  ],
+  [
+    'entries() gives each entry by what its key begins with, page by page, where there is an entries()',
+    async (backend) => {
+      if (!backend.entries) return
+      const stamp = await stampsOf(backend)
+      const keys = ['GET /a?', 'GET /b?'].flatMap((route) => HOSTILE_NAMES.map((name) => route + name))
+      for (const key of keys) await keep(backend, makeEntry(key, { stamp: stamp(key) }))
+      for (const limit of [1, 5, 100]) {
+        assert.deepEqual(keysOf(await pagesOf((query) => backend.entries!(query), limit)).sort(), [...keys].sort())
+      }
+      const some = await pagesOf((query) => backend.entries!({ ...query, prefix: 'GET /b?[' }), 5)
+      assert.deepEqual(keysOf(some), [])
+      const few = await pagesOf((query) => backend.entries!({ ...query, prefix: 'GET /b?*' }), 5)
+      assert.deepEqual(keysOf(few), ['GET /b?*'])
+    },
+  ],
+  [
+    'what was purged, deleted or cleared is not listed as valid',
+    async (backend) => {
+      if (!backend.entries) return
+      const stamp = await stampsOf(backend)
+      for (const key of ['purged', 'deleted', 'kept']) {
+        await keep(backend, makeEntry(key, { tags: [key], stamp: stamp(key) }))
+      }
+      await backend.invalidate(['purged'])
+      await backend.delete('deleted')
+      assert.deepEqual(keysOf(validOf(await pagesOf((query) => backend.entries!(query), 2))), ['kept'])
+      await backend.clear()
+      assert.deepEqual(keysOf(validOf(await pagesOf((query) => backend.entries!(query), 2))), [])
+    },
+  ],
+  [
     'size() counts entries and bytes, where there is a size()',
     async (backend) => {
       if (!backend.size) return
@@ -539,6 +595,26 @@ async function assertInvalid(backend: TagBackend, key: string): Promise<void> {
 
 function keysOf(found: readonly Lookup[]): string[] {
   return found.flatMap(({ entry }) => (entry ? [entry.key] : []))
+}
+
+function validOf(found: readonly Lookup[]): Lookup[] {
+  return found.filter(({ entry, invalidatedAt }) => entry && !isOutdated(entry.stamp, invalidatedAt))
+}
+
+// Many pages may be empty; that they end at all is part of it.
+const MOST_PAGES = 10_000
+
+async function pagesOf<V>(ask: (query: Query) => MaybePromise<Page<V>>, limit: number): Promise<V[]> {
+  const all: V[] = []
+  let after: string | undefined
+  for (let pages = 0; pages < MOST_PAGES; pages++) {
+    const { items, next } = await ask({ limit, ...(after === undefined ? {} : { after }) })
+    assert.ok(items.length <= limit, `a page of ${items.length} where ${limit} were asked for`)
+    all.push(...items)
+    if (next === undefined) return all
+    after = next
+  }
+  throw new assert.AssertionError({ message: 'the pages do not end' })
 }
 
 function assertBody({ entry }: Lookup, body: Uint8Array): void {

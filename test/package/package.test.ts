@@ -86,6 +86,22 @@ describe('the package', () => {
     expect(run('a.cjs', `console.log(Object.keys(require('${name}')).length > 0)`)).toBe('true')
   })
 
+  it('has the page of the dashboard in it', () => {
+    const code = `
+      import http from 'node:http'
+      import { once } from 'node:events'
+      import { createCache } from 'tagcache'
+      import { dashboard } from 'tagcache/dashboard'
+      const server = http.createServer(dashboard(createCache(), { authorize: () => true })).listen(0)
+      await once(server, 'listening')
+      const url = 'http://127.0.0.1:' + server.address().port
+      const page = await (await fetch(url)).text()
+      const files = [...page.matchAll(/(?:src|href)="([\\w.]+)"/g)].map(([, file]) => fetch(url + '/' + file))
+      console.log(files.length, (await Promise.all(files)).every(({ status }) => status === 200))
+      process.exit()`
+    expect(run('page.mjs', code)).toBe('6 true')
+  })
+
   it('works from plain JavaScript', () => {
     const code = `
       const { createCache } = require('tagcache')

@@ -42,6 +42,9 @@ export type Named = readonly [name: string, clock: number]
 const compress = promisify(deflateRaw)
 const expand = promisify(inflateRaw)
 
+// Takes Redis less than a millisecond.
+const KEYS_PER_SCAN = 1000
+
 /** Entries that lie in one hash slot, and their ledger: every method is one command. */
 export class Partition {
   readonly #shared: Shared
@@ -171,6 +174,25 @@ export class Partition {
     )
   }
 
+  /** Some names of one kind that begin so, of those on this partition's master that are its own. */
+  async scan(kind: 'index' | 'entry', prefix: string, cursor: string): Promise<{ cursor: string; names: string[] }> {
+    const begins = this.#place[kind]('')
+    const pattern = `${escapeGlob(begins + prefix)}*`
+    const args = [cursor, pattern, String(KEYS_PER_SCAN)]
+    const [next, names] = await this.#run(scripts.SCAN, [this.#place.ledger, begins], args)
+    return { cursor: String(next), names: (names as unknown[]).map(String) }
+  }
+
+  /** How many entries are listed here under each tag, and when it was invalidated last, in epoch milliseconds, or 0. */
+  async count(tags: readonly string[]): Promise<{ entries: number; invalidatedTime: number }[]> {
+    const keys = [this.#place.ledger, this.#place.index('')]
+    const [began, found] = await this.#run(scripts.COUNT, keys, tags)
+    return (found as [unknown, unknown][]).map(([entries, clock]) => ({
+      entries: Number(entries),
+      invalidatedTime: clock === null || began === null ? 0 : (Number(clock) - Number(began)) / 1000,
+    }))
+  }
+
   async hold(key: string, holder: string, milliseconds: number, tags?: readonly string[]): Promise<boolean> {
     const keys = [this.#place.ledger, this.#place.lease(key)]
     const [isHeld] = await this.#run(scripts.HOLD, keys, [holder, String(milliseconds), tags ? packTexts(tags) : ''])
@@ -215,6 +237,10 @@ export class Partition {
     if (body.byteLength > response.body.byteLength * 0.9) return encodeEntry(entry, { identity })
     return encodeEntry({ ...entry, response: { ...response, body } }, { identity, isCompressed: true })
   }
+}
+
+function escapeGlob(text: string): string {
+  return text.replace(/[\\*?[\]^-]/g, '\\$&')
 }
 
 // A frame that is damaged where the script reads it.

@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto'
 import type { Entry } from '../../core/entry.ts'
 import { badValue, checkOptions, countOf, sizeOf } from '../../core/values.ts'
 import { TagcacheError, type WarningCode } from '../../errors.ts'
-import type { Board, Feed, Leases, Lookup, LookupNeeds, TagBackend } from '../backend.ts'
+import type { Board, Feed, Leases, Lookup, LookupNeeds, Page, Query, TagBackend, TagRecord } from '../backend.ts'
 import { RedisBoard } from './board.ts'
 import { firstReady, later, linkTo, type RedisClient, type RedisLink } from './client.ts'
+import { countTags, scan } from './enumerate.ts'
 import { RedisFeed, writePosition } from './feed.ts'
 import { inspectServer } from './inspect.ts'
 import { partitionOf, placesOf } from './layout.ts'
@@ -82,6 +83,7 @@ class Backend implements RedisBackend {
   readonly leases: Leases
   readonly feed: Feed
   readonly board: Board
+  readonly tags?: TagBackend['tags'] & {}
   readonly #link: RedisLink
   readonly #partitions: readonly Partition[]
   readonly #purged: string
@@ -108,6 +110,7 @@ class Backend implements RedisBackend {
     this.#ends = new LeaseEnds(this.#link, `${channels}node:${node}`, onRefusal)
     this.#changes = new RedisFeed(this.#link, this.#first, (key) => this.#of(key), this.#purged, onRefusal)
     this.feed = this.#changes
+    if (options.isIndexed) this.tags = (query) => this.#tags(query)
     this.leases = {
       hold: (key, holder, milliseconds, tags) => this.#of(key).hold(key, holder, milliseconds, tags),
       release: (key, holder, end) => this.#of(key).release(key, holder, end),
@@ -176,6 +179,17 @@ class Backend implements RedisBackend {
       .flat()
       .sort((a: Listed, b: Listed) => b.order - a.order)
       .slice(0, limit)
+  }
+
+  async entries(query: Query): Promise<Page<Lookup>> {
+    const { found, ...next } = await scan(this.#partitions, 'entry', query)
+    const looked = await Promise.all(found.map(({ name }) => this.lookup(name)))
+    return { items: looked.filter(({ entry }) => entry !== undefined), ...next }
+  }
+
+  async #tags(query: Query): Promise<Page<TagRecord>> {
+    const { found, ...next } = await scan(this.#partitions, 'index', query)
+    return { items: await countTags(this.#partitions, found), ...next }
   }
 
   position(): string | undefined {

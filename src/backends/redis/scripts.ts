@@ -406,6 +406,30 @@ return given
 `,
 )
 
+/** A part of the names of one kind that lie on this master. Keys: ledger, what they begin with. Arguments: cursor, pattern, how many keys to look at. Gives the next cursor, and names. */
+export const SCAN = whole(
+  'scan',
+  `
+local seen = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+local names = {}
+for at, key in ipairs(seen[2]) do names[at] = string.sub(key, #KEYS[2] + 1) end
+return { seen[1], names }
+`,
+)
+
+/** Keys: ledger, what indexes begin with. Arguments: tags. Gives when the ledger began, and of each tag how many entries are listed and its last invalidation. */
+export const COUNT = whole(
+  'count',
+  `
+local found = {}
+for at, tag in ipairs(ARGV) do
+  local listed = redis.pcall('ZCARD', KEYS[2] .. tag)
+  found[at] = { type(listed) == 'number' and listed or 0, redis.call('ZSCORE', KEYS[1], ':' .. tag) or false }
+end
+return { redis.call('ZSCORE', KEYS[1], 'began') or false, found }
+`,
+)
+
 function script(name: string, body: string): Script {
   return whole(name, `${PRELUDE}${body}`)
 }

@@ -1,0 +1,124 @@
+import { hostname } from 'node:os'
+import type { Cache } from '../cache.ts'
+import { textOf } from './body.ts'
+import { detail } from './entries.ts'
+import { canExplain, explain } from './explain.ts'
+import { type ListQuery, listEntries, listRoute, listTagged, listTags, listVariants } from './listing.ts'
+import type { TagKind } from './names.ts'
+import { purgeAsked } from './purge.ts'
+import type { Recorder } from './recorder.ts'
+import { Refusal } from './reply.ts'
+import type { Visitor } from './visitor.ts'
+
+/** What the admin routes answer from. */
+export interface Desk {
+  readonly cache: Cache
+  readonly recorder: Recorder
+  readonly isReadOnly: boolean
+}
+
+/** One question, read. */
+export interface Question {
+  readonly query: URLSearchParams
+  /** What a POST carries. */
+  readonly given: Readonly<Record<string, unknown>>
+  readonly visitor: Visitor
+}
+
+/** Answers a question with what becomes JSON. Throws a `Refusal`. */
+export type Answering = (desk: Desk, question: Question) => unknown
+
+/** What can be asked. */
+export const READS: ReadonlyMap<string, Answering> = new Map<string, Answering>([
+  ['/api/about', about],
+  ['/api/stats', stats],
+  ['/api/series', ({ recorder }) => ({ of: whose(recorder), ...recorder.series() })],
+  ['/api/routes', ({ recorder }) => ({ of: whose(recorder), routes: recorder.routes.read() })],
+  ['/api/tags', tags],
+  ['/api/entries', entries],
+  ['/api/entry', entry],
+  ['/api/events', ({ recorder }) => ({ of: whose(recorder), events: recorder.timeline.read() })],
+])
+
+/** What can be asked with more than fits into a URL. */
+export const QUESTIONS: ReadonlyMap<string, Answering> = new Map<string, Answering>([
+  ['/api/explain', ({ cache }, { given }) => explain(cache, given)],
+])
+
+/** What can be done. */
+export const WRITES: ReadonlyMap<string, Answering> = new Map<string, Answering>([
+  ['/api/purge', ({ cache }, { given, visitor }) => purgeAsked(cache.flow, given, visitor.name)],
+])
+
+/** What everybody is told once a second. */
+export function tick({ cache, recorder }: Desk): object {
+  return { seconds: recorder.lastSeconds(), events: recorder.takeNews(), ...stats({ cache, recorder }) }
+}
+
+/** Whose numbers they are: one process knows of nobody else's requests. */
+function whose(recorder: Recorder): object {
+  return { pid: process.pid, host: hostname(), since: recorder.since }
+}
+
+function about(desk: Desk, { visitor }: Question): object {
+  const { cache, recorder, isReadOnly } = desk
+  const { lists } = cache.flow.guard
+  return {
+    of: whose(recorder),
+    node: process.version,
+    namespace: cache.flow.options.namespace ?? null,
+    visitor,
+    can: { purge: !isReadOnly, explain: canExplain(cache), listTags: lists.tags, listEntries: lists.entries },
+  }
+}
+
+function stats({ cache, recorder }: Pick<Desk, 'cache' | 'recorder'>): object {
+  const { maxBytes } = cache.flow.guard
+  return {
+    of: whose(recorder),
+    health: recorder.health,
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+    stats: cache.stats(),
+  }
+}
+
+const KINDS: readonly string[] = ['tag', 'route', 'uri'] satisfies TagKind[]
+
+async function tags({ cache, recorder }: Desk, { query }: Question): Promise<object> {
+  const kind = query.get('kind') ?? 'tag'
+  if (!KINDS.includes(kind)) throw new Refusal(400, 'bad-value', '"kind" is one of tag, route and uri.')
+  const { items, ...next } = await listTags(cache.flow, recorder, kind as TagKind, listQuery(query))
+  return { tags: items, ...next }
+}
+
+async function entries({ cache: { flow } }: Desk, { query }: Question): Promise<object> {
+  const asked = listQuery(query)
+  const [tag, route] = [query.get('tag'), query.get('route')]
+  const found = tag
+    ? await listTagged(flow, tag, asked)
+    : route
+      ? await listRoute(flow, route, asked)
+      : await listEntries(flow, asked)
+  const { items, ...next } = found
+  return { entries: items, ...next }
+}
+
+async function entry({ cache: { flow }, recorder }: Desk, { query }: Question): Promise<object> {
+  const key = textOf({ key: query.get('key') ?? undefined }, 'key', 60_000)
+  if (key === undefined) throw new Refusal(400, 'bad-value', 'Say the "key" of an entry.')
+  const found = await flow.guard.lookup(key)
+  if (!found) throw new Refusal(503, 'backend-away', 'The backend does not answer.')
+  const shown = detail(flow, found)
+  if (!shown) throw new Refusal(404, 'no-entry', 'There is no entry of that key.')
+  const purges = shown.tags.map(({ kind, name }) => ({ kind, name, lastPurge: recorder.lastPurge(`${kind}/${name}`) }))
+  return { ...shown, tags: purges, variants: await listVariants(flow, key) }
+}
+
+const MOST_LISTED = 500
+
+function listQuery(query: URLSearchParams): ListQuery {
+  const limit = Number(query.get('limit') ?? 50)
+  if (!Number.isInteger(limit) || limit < 1 || limit > MOST_LISTED)
+    throw new Refusal(400, 'bad-value', `"limit" is a number from 1 to ${MOST_LISTED}.`)
+  return { prefix: query.get('prefix') ?? '', after: query.get('after') ?? undefined, limit }
+}

@@ -1,0 +1,57 @@
+import type { Cache } from '../cache.ts'
+import { TagcacheError } from '../errors.ts'
+import { textOf } from './body.ts'
+import { Refusal } from './reply.ts'
+
+/** A request to be explained. */
+export interface AskedRequest {
+  readonly method: string
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** As much of a cache as explains requests. */
+export interface Explains {
+  explain(request: AskedRequest, other?: AskedRequest): unknown
+}
+
+const LONGEST_URL = 16_000
+const MOST_FIELDS = 100
+
+/** Whether this cache can explain. */
+export function canExplain(cache: Cache): cache is Cache & Explains {
+  return typeof (cache as Partial<Explains>).explain === 'function'
+}
+
+/** What a cache says of one request, or of two. Throws a `Refusal`. */
+export async function explain(cache: Cache, given: Readonly<Record<string, unknown>>): Promise<unknown> {
+  if (!canExplain(cache)) throw new Refusal(501, 'no-explain', 'This version of the cache cannot explain requests.')
+  const request = requestOf(given.request)
+  const other = given.other === undefined || given.other === null ? undefined : requestOf(given.other)
+  try {
+    return await (other ? cache.explain(request, other) : cache.explain(request))
+  } catch (error) {
+    if (error instanceof TagcacheError) throw new Refusal(400, error.code, error.message)
+    throw error
+  }
+}
+
+function requestOf(given: unknown): AskedRequest {
+  if (typeof given !== 'object' || given === null)
+    throw new Refusal(400, 'bad-value', '"request" has to be { method, url, headers }.')
+  const fields = given as Record<string, unknown>
+  const url = textOf(fields, 'url', LONGEST_URL)
+  const method = textOf(fields, 'method', 20) ?? 'GET'
+  if (url === undefined || !/^(?:\/|https?:\/\/)/.test(url))
+    throw new Refusal(400, 'bad-value', '"url" has to be a path, or an http URL.')
+  if (!/^[\w!#$%&'*+.^`|~-]+$/.test(method)) throw new Refusal(400, 'bad-value', '"method" is none.')
+  return { method: method.toUpperCase(), url, headers: headersOf(fields.headers ?? {}) }
+}
+
+function headersOf(given: unknown): Readonly<Record<string, string>> {
+  const fields = Object.entries(Object(given) as Record<string, unknown>)
+  const isSound = fields.every(([name, value]) => /^[\w!#$%&'*+.^`|~-]+$/.test(name) && typeof value === 'string')
+  if (!isSound || fields.length > MOST_FIELDS)
+    throw new Refusal(400, 'bad-value', '"headers" has to be texts by the names of fields.')
+  return Object.fromEntries(fields.map(([name, value]) => [name.toLowerCase(), String(value)]))
+}

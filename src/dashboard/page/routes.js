@@ -1,0 +1,70 @@
+import { read } from './api.js'
+import { el } from './dom.js'
+import { count, duration, milliseconds, percent } from './format.js'
+import { purgeButton } from './purging.js'
+import { makeTable } from './tables.js'
+
+const EVERY = 2000
+const MOST_REASONS = 3
+
+/** What became of requests, by route. */
+export function routes() {
+  let readAt = 0
+  const table = makeTable({
+    label: 'Routes',
+    key: ({ route }) => route,
+    sorted: 'Requests',
+    nothing: 'No request has come to a cached() yet.',
+    columns: [
+      {
+        name: 'Route',
+        by: ({ route }) => route,
+        isFixed: true,
+        show: ({ route }) =>
+          el('a', { class: 'name', href: `#entries?by=route&value=${encodeURIComponent(route)}` }, route),
+      },
+      { name: 'Requests', kind: 'num', by: ({ requests }) => requests, show: ({ requests }) => count(requests) },
+      {
+        name: 'From the cache',
+        kind: 'num',
+        by: ({ hitRatio }) => hitRatio,
+        show: ({ hitRatio }) => [
+          el('span', { class: 'ratio', '--share': `${hitRatio * 100}%` }),
+          el('span', { class: 'share' }, percent(hitRatio)),
+        ],
+      },
+      {
+        name: 'Saved',
+        kind: 'num wide',
+        by: ({ savedSeconds }) => savedSeconds,
+        show: ({ savedSeconds }) => duration(savedSeconds),
+      },
+      {
+        name: 'Handler',
+        kind: 'num wide',
+        by: ({ handlerMilliseconds }) => handlerMilliseconds ?? -1,
+        show: ({ handlerMilliseconds }) => milliseconds(handlerMilliseconds ?? Number.NaN),
+      },
+      { name: 'Why not from the cache', kind: 'wide', show: reasonsOf },
+      { name: '', kind: 'num', isFixed: true, show: ({ route }) => purgeButton({ route }, route, update) },
+    ],
+  })
+  const update = async () => {
+    readAt = Date.now()
+    const { routes } = await read('routes')
+    table.show(routes)
+  }
+  return {
+    element: el('section', { class: 'card' }, el('h1', {}, 'Routes'), table.element),
+    start: update,
+    update: () => (Date.now() - readAt >= EVERY ? update() : undefined),
+  }
+}
+
+/** @param {{ misses: number, bypasses: number, reasons: { reason: string, count: number }[] }} route */
+function reasonsOf({ misses, bypasses, reasons }) {
+  const all = misses + bypasses
+  return reasons
+    .slice(0, MOST_REASONS)
+    .map(({ reason, count }) => el('span', { class: 'chip' }, `${percent(count / all)} ${reason}`))
+}
