@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Cache } from '../cache.ts'
 import { combined } from '../http/fields.ts'
 import { codingWeights, weightOf } from '../http/negotiation.ts'
+import { rememberHome } from '../node/question.ts'
 import { queryOf } from '../node/target.ts'
 import { type Answering, type Desk, QUESTIONS, READS, tick, WRITES } from './api.ts'
 import { readObject } from './body.ts'
@@ -107,6 +108,9 @@ async function serve<Req extends IncomingMessage, Ctx>(
   const { req, res } = call
   try {
     const visitor = await admit(counter, call)
+    const { flow } = counter.desk.cache
+    // Before anybody has asked for anything else, this is the application that can be asked to explain.
+    if (!flow.hasApplication) rememberHome(flow, req, undefined)
     // Koa begins with 404; whoever answers says another status.
     await answer(counter, call, place, visitor)
   } catch (error) {
