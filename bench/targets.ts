@@ -14,7 +14,7 @@ export interface Target {
 
 const FRONT = ['Express 5 tagcache front']
 const EXPRESS = ['Express 5 tagcache route', 'Express 5 tagcache app.use']
-const KOA = ['Koa 3 tagcache route', 'Koa 3 tagcache app.use']
+const KOA = ['Koa 3 tagcache front', 'Koa 3 tagcache route', 'Koa 3 tagcache app.use']
 const ROUTE = ['Express 5 tagcache route']
 const COMPRESSED = ['Express 5 tagcache compress', 'Express 5 tagcache, then compression']
 const MILLION = ['tagcache, 1,000,000 entries']

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { Question, Start, Started, State } from '../server/protocol.ts'
+import type { Place, Profile, Profiled, Question, Start, Started, State } from '../server/protocol.ts'
 import { Unavailable } from '../server/subject.ts'
 import type { Workload } from '../server/workload.ts'
 import { onOwnCore } from './machine.ts'
@@ -12,7 +12,7 @@ const MAIN = fileURLToPath(new URL('../server/main.ts', import.meta.url))
 /** A subject that runs. */
 export interface Server {
   readonly port: number
-  state(question?: Question): Promise<State>
+  state(question?: 'state' | 'alive'): Promise<State>
   stop(): Promise<void>
 }
 
@@ -24,7 +24,8 @@ export function startServer(subject: string, work: Workload): Promise<Server> {
     : startNode({ subject, work })
 }
 
-async function startNode(start: Start): Promise<Server> {
+/** Starts a subject that is no proxy. */
+export async function startNode(start: Start): Promise<NodeServer> {
   const [file, ...args] = onOwnCore([
     process.execPath,
     '--expose-gc',
@@ -41,7 +42,7 @@ async function startNode(start: Start): Promise<Server> {
   throw 'unavailable' in started ? new Unavailable(started.unavailable) : new Error(started.error)
 }
 
-class NodeServer implements Server {
+export class NodeServer implements Server {
   readonly port: number
   readonly #child: ChildProcess
 
@@ -50,8 +51,19 @@ class NodeServer implements Server {
     this.port = port
   }
 
-  state(question: Question = 'state'): Promise<State> {
-    const answer = answerOf<State>(this.#child)
+  state(question: 'state' | 'alive' = 'state'): Promise<State> {
+    return this.#ask<State>(question)
+  }
+
+  /** What it does with its time or its memory while something happens. */
+  async profile(profiled: Profiled, meanwhile: () => Promise<void>): Promise<readonly Place[]> {
+    await this.#ask<Profile>(profiled)
+    await meanwhile()
+    return (await this.#ask<Profile>(profiled)).places
+  }
+
+  #ask<A>(question: Question): Promise<A> {
+    const answer = answerOf<A>(this.#child)
     this.#child.send(question)
     return answer
   }

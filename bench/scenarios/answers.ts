@@ -14,7 +14,7 @@ const hits: Group[] = [
   against('node bare', 'Express 5 tagcache front', 'node tagcache', 'node static', 'Express 5 static', ...PROXIES),
   against('Express 5 static', ...express5, ...PEERS),
   against('Express 4 static', ...express4),
-  against('Koa 3 static', 'Koa 3 tagcache route', 'Koa 3 tagcache app.use', 'koa-cash'),
+  against('Koa 3 static', 'Koa 3 tagcache front', 'Koa 3 tagcache route', 'Koa 3 tagcache app.use', 'koa-cash'),
   against('apicache', ...express5),
 ]
 

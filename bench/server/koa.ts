@@ -23,6 +23,12 @@ export const koaStatic: Make = async (origin) => {
   })
 }
 
+/** Before Koa sees the request. */
+export const koaFront: Make = async (origin) => {
+  const { cached, front } = tagcache({ ttl: '1h' })
+  return front(await serverOf(cached({ tags: ['items'], front: true }) as Middleware, handlerOf(origin)))
+}
+
 export const koaUse: Make = (origin) =>
   serverOf(tagcache({ ttl: '1h' }).cached({ tags: ['items'] }) as Middleware, handlerOf(origin))
 

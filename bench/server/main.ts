@@ -1,6 +1,7 @@
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Question, Start, Started, State } from './protocol.ts'
+import { Profiler } from './profiler.ts'
+import type { Profile, Question, Start, Started, State } from './protocol.ts'
 import { Unavailable } from './subject.ts'
 import { subjects } from './subjects.ts'
 import { Origin } from './workload.ts'
@@ -9,8 +10,9 @@ import { Origin } from './workload.ts'
 
 const { subject, work } = JSON.parse(process.argv[2] ?? '{}') as Start
 const origin = new Origin(work)
+const profiler = new Profiler()
 
-function say(message: Started | State): void {
+function say(message: Started | State | Profile): void {
   process.send?.(message)
 }
 
@@ -22,7 +24,9 @@ function stateAt(question: Question): State {
 }
 
 process.on('disconnect', () => process.exit())
-process.on('message', (question: Question) => say(stateAt(question)))
+process.on('message', async (question: Question) => {
+  say(question === 'state' || question === 'alive' ? stateAt(question) : await profiler.profile(question))
+})
 
 try {
   const make = subjects[subject]

@@ -23,5 +23,19 @@ export interface State {
   readonly alive?: number
 }
 
-/** The question: with a collection of garbage before it, or not. */
-export type Question = 'state' | 'alive'
+/** The question: with a collection of garbage before it, or not; or what it has done with its time, or its memory, since the last question for that. */
+export type Question = 'state' | 'alive' | Profiled
+
+/** What a profile is of. */
+export type Profiled = 'time' | 'memory'
+
+/** Where time or memory went: microseconds or bytes, by the function that took them. */
+export interface Profile {
+  readonly places: readonly Place[]
+}
+
+export interface Place {
+  readonly function: string
+  readonly url: string
+  readonly amount: number
+}

@@ -1,8 +1,8 @@
 import { asyncCacheDedupe, bentocache, cacheManager } from './by-hand.ts'
 import { expressPlain, expressStatic, expressWith } from './express.ts'
-import { koaCash, koaRoute, koaStatic, koaUse } from './koa.ts'
+import { koaCash, koaFront, koaRoute, koaStatic, koaUse } from './koa.ts'
 import { nodeBare, nodeCached, nodeHandler, nodeStatic } from './node.ts'
-import { compressed, expressBest, expressFront, expressRoute, expressUse } from './ours.ts'
+import { compressed, expressFront, expressRoute, expressUse } from './ours.ts'
 import { apicache, apicachePlus, outputcache, routeCache } from './peers.ts'
 import { nearCached, redisByHand, redisCached } from './redis.ts'
 import type { Make } from './subject.ts'
@@ -12,7 +12,7 @@ import type { Make } from './subject.ts'
  * a handler, those with `no cache` run their handler each time.
  */
 export const subjects: Readonly<Record<string, Make>> = {
-  'node bare': nodeBare(() => expressBest('express')),
+  'node bare': nodeBare(() => expressFront('express')),
   'node static': nodeStatic,
   'node no cache': nodeHandler,
   'node tagcache': nodeCached,
@@ -43,6 +43,7 @@ export const subjects: Readonly<Record<string, Make>> = {
   'Express 4 tagcache app.use': expressUse('express4'),
 
   'Koa 3 static': koaStatic,
+  'Koa 3 tagcache front': koaFront,
   'Koa 3 tagcache route': koaRoute,
   'Koa 3 tagcache app.use': koaUse,
   'koa-cash': koaCash,

@@ -10,11 +10,11 @@ import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/p
 import { makeExplainable } from '../node/question.ts'
 import type { Dispatch } from '../node/refresh.ts'
 import { serve } from '../node/serve.ts'
-import { settleShape } from '../node/shape.ts'
 import { hostPart, pathOf, queryOf } from '../node/target.ts'
 import type { CacheOptions } from '../options/cache.ts'
 import type { RouteOptions } from '../options/route.ts'
 import type { Call, Target } from '../visit.ts'
+import { type Handling, settleFromStart, settleShape } from './express-shape.ts'
 
 /** What the functions among a route's options are called with. */
 export type ExpressArgs<P = ParamsDictionary> = [req: Request<P>, res: Response]
@@ -108,21 +108,18 @@ export function tagcache<T extends string>(
 function cachedHandler(flow: Flow, options: RouteOptions<never>): RequestHandler {
   const route = flow.makeRoute(options)
   return function cached(req, res, next) {
-    settleShape(req, res)
+    settle(req, res)
     const call = callerOf(req, res)
     serve({ flow, options, route, req, res, call, target: () => targetOf(req, cached), application: outermost }, next)
   }
-}
-
-interface Handling {
-  handle(req: IncomingMessage, res: ServerResponse, next?: (error?: unknown) => void): unknown
 }
 
 function frontOf(flow: Flow, app: Application | RequestListener): Application | RequestListener {
   if (!('handle' in app && 'listen' in app) || typeof app.handle !== 'function') return inFront(flow, app)
   if (standing(flow).has(app)) return app
   standing(flow).add(app)
-  const own = app as Handling
+  const own = app as unknown as Handling
+  settleFromStart(own)
   const { handle } = own
   const front = inFront(flow, (req, res) => handle.call(own, req, res))
   own.handle = (req, res, next) => {
@@ -130,6 +127,12 @@ function frontOf(flow: Flow, app: Application | RequestListener): Application | 
     return next ? handle.call(own, req, res, next) : front(req, res)
   }
   return app
+}
+
+// What comes first from an application also has those after it settled.
+function settle(req: Request, res: Response): void {
+  const app = outermost(req) as Handling | undefined
+  if (!app || !settleFromStart(app)) settleShape(req, res)
 }
 
 // The application that the server listens with, as far as Express knows: it may be mounted in others.
@@ -146,7 +149,7 @@ function purgingHandler(
 ): RequestHandler {
   const purge = preparePurge(flow, tags, options)
   return function invalidates(req, res, next) {
-    settleShape(req, res)
+    settle(req, res)
     purge({ req, res, call: callerOf(req, res), target: () => targetOf(req, invalidates) })
     next()
   }

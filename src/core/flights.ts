@@ -8,10 +8,15 @@ interface Waiter<V, R> {
 }
 
 /** A computation in progress for a key, which others may wait for. */
-export interface Flight<L, V, R> {
+export class Flight<L, V, R> {
   readonly key: string
   readonly leader: L
-  readonly waiters: Set<Waiter<V, R>>
+  readonly waiters = new Set<Waiter<V, R>>()
+
+  constructor(key: string, leader: L) {
+    this.key = key
+    this.leader = leader
+  }
 }
 
 // How long a key stays uncoalesced after its response turned out to be of no use to others.
@@ -45,7 +50,7 @@ export class Flights<L, V, R> {
   /** Starts a flight that newcomers find from now on in place of an earlier one; undefined where the key is grounded. */
   start(key: string, leader: L): Flight<L, V, R> | undefined {
     if (this.isGrounded(key)) return undefined
-    const flight: Flight<L, V, R> = { key, leader, waiters: new Set() }
+    const flight = new Flight<L, V, R>(key, leader)
     this.#flights.set(key, flight)
     return flight
   }

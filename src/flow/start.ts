@@ -8,41 +8,62 @@ import { expectTags } from './tags.ts'
 
 type Kind = Partial<Pick<Run, 'isSolo' | 'isRefresh' | 'completion'>>
 
-/** Begins a run for nobody but whoever asks. */
-export function startRun(
-  flow: Flow,
-  { visit, parts, place, stamp, stored, mayReplaceError, why, lease }: Waiting,
-  forward: Forward,
-  { isSolo = false, isRefresh = false, completion }: Kind = {},
-): Run {
-  const run: Run = {
-    visit,
-    parts,
-    place,
-    key: place.key,
-    stamp,
-    startedAt: flow.now(),
-    forward,
-    why,
-    tags: new Set(flow.implicitTags),
-    expectedTags: new Set(flow.implicitTags),
-    flight: undefined,
-    isGrounded: flow.flights.isGrounded(place.key),
-    isSolo,
-    stored,
-    mayReplaceError,
-    isRefresh,
-    completion,
-    prelude: undefined,
-    lease: lease?.kind === 'taken' ? lease.holder : undefined,
-    route: visit.route,
-    call: visit.call,
-    ttl: undefined,
-    isSkipped: false,
-    isOver: false,
-    isRetracted: false,
+// Made by a class: see docs/decisions/express-shapes.md.
+class StartedRun implements Run {
+  visit: Run['visit']
+  readonly parts: Run['parts']
+  readonly place: Run['place']
+  readonly key: string
+  stamp: number
+  readonly startedAt: number
+  readonly forward: Forward
+  readonly why: Run['why']
+  readonly tags: Set<string>
+  readonly expectedTags: Set<string>
+  readonly isGrounded: boolean
+  readonly isSolo: boolean
+  readonly stored: Run['stored']
+  mayReplaceError: boolean
+  readonly isRefresh: boolean
+  readonly completion: Run['completion']
+  lease: string | undefined
+  route: Run['route']
+  call: Run['call']
+  flight: Run['flight'] = undefined
+  prelude: Run['prelude'] = undefined
+  ttl: number | undefined = undefined
+  isSkipped = false
+  isOver = false
+  isRetracted = false
+
+  constructor(flow: Flow, waiting: Waiting, forward: Forward, kind: Kind) {
+    const { visit, place, lease } = waiting
+    this.visit = visit
+    this.parts = waiting.parts
+    this.place = place
+    this.key = place.key
+    this.stamp = waiting.stamp
+    this.startedAt = flow.now()
+    this.forward = forward
+    this.why = waiting.why
+    this.tags = new Set(flow.implicitTags)
+    this.expectedTags = new Set(flow.implicitTags)
+    this.isGrounded = flow.flights.isGrounded(place.key)
+    this.isSolo = kind.isSolo ?? false
+    this.stored = waiting.stored
+    this.mayReplaceError = waiting.mayReplaceError
+    this.isRefresh = kind.isRefresh ?? false
+    this.completion = kind.completion
+    this.lease = lease?.kind === 'taken' ? lease.holder : undefined
+    this.route = visit.route
+    this.call = visit.call
   }
-  if (mayReplaceError) flow.replaceable.add(run)
+}
+
+/** Begins a run for nobody but whoever asks. */
+export function startRun(flow: Flow, waiting: Waiting, forward: Forward, kind: Kind = {}): Run {
+  const run = new StartedRun(flow, waiting, forward, kind)
+  if (run.mayReplaceError) flow.replaceable.add(run)
   if (run.lease !== undefined) keepLease(flow, run)
   return run
 }

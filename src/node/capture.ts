@@ -49,15 +49,17 @@ export function capture(flow: Flow, run: Run, req: IncomingMessage, res: ServerR
   return recorder
 }
 
+const NONE: readonly HeaderField[] = []
+
 class Recorder implements Recording {
   readonly #flow: Flow
   readonly #run: Run
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   readonly #outer: OuterFields
-  readonly #chunks: Buffer[] = []
+  #chunks: Buffer[] | undefined
   #size = 0
-  #trailers: HeaderField[] = []
+  #trailers: readonly HeaderField[] = NONE
   readonly #conditions: Conditions
   #decision: Decision | undefined
   /** What the client gets instead of what the handler writes. */
@@ -146,7 +148,7 @@ class Recorder implements Recording {
     this.#substitute = undefined
     this.#isMuted = false
     this.#whole = undefined
-    this.#chunks.length = 0
+    this.#chunks = undefined
     this.#size = 0
   }
 
@@ -174,10 +176,11 @@ class Recorder implements Recording {
     if (tagging) set.push(...tagging.set)
     const remove = tagging?.remove ?? withheldFields(this.#run.route)
     const { client } = this.#conditions
-    const held = vary === undefined || !client ? undefined : heldTag(firstLine(head.fields, 'etag'), client, this.#req)
+    if (!client) return { set, remove }
+    const held = vary === undefined ? undefined : heldTag(firstLine(head.fields, 'etag'), client, this.#req)
     if (held !== undefined) set.push(['ETag', held])
     const fields = { ...head.fields, ...Object.fromEntries(set.map(([name, value]) => [name.toLowerCase(), value])) }
-    if (head.status !== 200 || !client || !isNotModified(client, fields, this.#flow.now())) return { set, remove }
+    if (head.status !== 200 || !isNotModified(client, fields, this.#flow.now())) return { set, remove }
     this.#isMuted = true
     return { status: 304, set, remove: [...remove, ...Object.keys(fields).filter(isLeftOutOf304)] }
   }
@@ -253,7 +256,7 @@ class Recorder implements Recording {
   // What comes alone and at once is copied when it is known that it will be stored.
   #recordLast(chunk: unknown, encoding: unknown): void {
     if (chunk === undefined || chunk === null) return
-    const isAlone = !this.#res.headersSent && this.#chunks.length === 0
+    const isAlone = !this.#res.headersSent && this.#chunks === undefined
     if (!isAlone) return this.#record(chunk, encoding)
     const bytes = this.#accept(chunk, encoding)
     if (bytes) this.#whole = this.#isWrapped ? joined([bytes], bytes.byteLength) : bytes
@@ -262,7 +265,9 @@ class Recorder implements Recording {
   // Copied, since the writer may use its buffer again.
   #record(chunk: unknown, encoding: unknown): void {
     const bytes = this.#accept(chunk, encoding)
-    if (bytes) this.#chunks.push(typeof chunk === 'string' ? bytes : Buffer.from(bytes))
+    if (!bytes) return
+    this.#chunks ??= []
+    this.#chunks.push(typeof chunk === 'string' ? bytes : Buffer.from(bytes))
   }
 
   #accept(chunk: unknown, encoding: unknown): Buffer | undefined {
@@ -306,7 +311,7 @@ class Recorder implements Recording {
   }
 
   #response(head: Head, inner: InnerFields, hasBody: boolean): StoredResponse {
-    const body = hasBody ? (this.#whole ?? joined(this.#chunks, this.#size)) : Buffer.alloc(0)
+    const body = hasBody ? (this.#whole ?? joined(this.#chunks ?? [], this.#size)) : Buffer.alloc(0)
     return {
       status: head.status,
       statusMessage: head.statusMessage ?? '',
@@ -329,7 +334,7 @@ class Recorder implements Recording {
   #giveUp(reason: Reason): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#chunks.length = 0
+    this.#chunks = undefined
     this.#conditions.restore()
     abandon(this.#flow, this.#run, reason)
   }

@@ -21,20 +21,20 @@ export function outerFields(res: ServerResponse): OuterFields {
   return new Map(linesSet(res).map((line) => [line.name.toLowerCase(), line]))
 }
 
-const defaults = new WeakMap<ServerResponse, Set<string>>()
+const DEFAULTS = Symbol('tagcache: fields added by default')
+type Known = ServerResponse & { [DEFAULTS]?: Set<string> }
 
 /** Notes that a cache has added the field by itself, so that the next one does not take it for the handler's word. */
-export function addedByDefault(res: ServerResponse, name: string): void {
+export function addedByDefault(res: Known, name: string): void {
   // Whoever wants to know of it has put itself around the head.
   if (!Object.hasOwn(res, 'writeHead')) return
-  const known = defaults.get(res)
-  if (known) known.add(name.toLowerCase())
-  else defaults.set(res, new Set([name.toLowerCase()]))
+  res[DEFAULTS] ??= new Set()
+  res[DEFAULTS].add(name.toLowerCase())
 }
 
 /** What is in `headers` because of the layers below: fields they set, changed, added to, or took away. */
-export function innerFields(res: ServerResponse, outer: OuterFields, headers: readonly HeaderField[]): InnerFields {
-  const own = ownFields(outer, defaults.get(res), headers)
+export function innerFields(res: Known, outer: OuterFields, headers: readonly HeaderField[]): InnerFields {
+  const own = ownFields(outer, res[DEFAULTS], headers)
   const fields = fieldsOf(own)
   return { headers: own, removed: removedFrom(outer, headers), fields, outerSayings: sayingsOfOuter(outer, fields) }
 }

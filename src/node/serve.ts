@@ -7,9 +7,10 @@ import { adoptPost, startPost } from '../flow/post.ts'
 import { purge } from '../flow/purge.ts'
 import type { Finding, Run } from '../flow/run.ts'
 import { refine, withheldFields } from '../flow/tags.ts'
+import type { Fields } from '../http/fields.ts'
 import { carried } from '../http/position.ts'
 import { type ResolvedRoute, type RouteOptions, shareKey } from '../options/route.ts'
-import type { Call, Target, Visit } from '../visit.ts'
+import type { Call, Sighting, Target, Visit } from '../visit.ts'
 import { capture, negotiatedVary, type Recording } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
@@ -39,24 +40,36 @@ export interface Standing {
 }
 
 /** What a cache is doing about a response: a run being recorded, or nothing but telling that it does nothing. */
-export interface Layer extends Standing {
-  readonly run?: Run
-  readonly recording?: Recording
+export class Layer implements Standing {
+  readonly route: ResolvedRoute
+  readonly call: Call
+  readonly run: Run | undefined
+  readonly recording: Recording | undefined
   isSilent: boolean
+
+  constructor({ route, call }: Standing, isSilent: boolean, run?: Run, recording?: Recording) {
+    this.route = route
+    this.call = call
+    this.isSilent = isSilent
+    this.run = run
+    this.recording = recording
+  }
 }
 
-const layers = new WeakMap<ServerResponse, Map<Flow, Layer>>()
+// Not a WeakMap: until a full collection, V8 keeps all that one of some age leads to, and a recording leads back to the response.
+const LAYERS = Symbol('tagcache: layers')
+type Layered = ServerResponse & { [LAYERS]?: Map<Flow, Layer> }
 
 /** The layer of a cache around a response. */
-export function layerOf(flow: Flow, res: ServerResponse): Layer | undefined {
-  return layers.get(res)?.get(flow)
+export function layerOf(flow: Flow, res: Layered): Layer | undefined {
+  return res[LAYERS]?.get(flow)
 }
 
 /** Makes `layer` the one that counts for this cache. */
-function setLayer(flow: Flow, res: ServerResponse, layer: Layer): void {
-  const known = layers.get(res)
+function setLayer(flow: Flow, res: Layered, layer: Layer): void {
+  const known = res[LAYERS]
   if (known) known.set(flow, layer)
-  else layers.set(res, new Map([[flow, layer]]))
+  else res[LAYERS] = new Map<Flow, Layer>().set(flow, layer)
 }
 
 /** Answers from the cache, or has `proceed` run the handler and its response recorded. */
@@ -98,23 +111,35 @@ function callIn(outer: Standing, call: Call): Call {
 /** The first look; of a request that was made for a refresh, the way to its run. */
 export function find(passage: Passage, standing: Standing): MaybePromise<Finding> {
   const { flow, req, res } = passage
-  const visit = visitOf(passage, standing)
+  const visit = new PassingVisit(passage, standing)
   if (isQuestion(req)) return answerQuestion(flow, req, visit, passage.options)
   if (!flow.hasApplication) rememberHome(flow, req, passage.application)
   const arrived = isRefresh(req) ? arrive(flow, req, visit) : undefined
   return arrived ?? look(flow, visit, (leave) => onClose(res, leave))
 }
 
-function visitOf({ flow, req, target, application }: Passage, { route, call }: Standing): Visit {
-  const { carrier } = flow.options
-  return {
-    method: req.method ?? 'GET',
-    ...(carrier ? carried(carrier, req.headers) : { headers: req.headers }),
-    target: target(),
-    route,
-    call,
-    canRefresh: () => canRefresh(req, application),
-    sighting: flow.front?.sightingOf(req),
+// Made by a class: see docs/decisions/express-shapes.md.
+class PassingVisit implements Visit {
+  readonly method: string
+  readonly headers: Fields
+  readonly position: string | undefined
+  readonly target: Target
+  readonly route: ResolvedRoute
+  readonly call: Call
+  readonly canRefresh: () => boolean
+  readonly sighting: Sighting | undefined
+
+  constructor({ flow, req, target, application }: Passage, { route, call }: Standing) {
+    const { carrier } = flow.options
+    const sent = carrier ? carried(carrier, req.headers) : undefined
+    this.method = req.method ?? 'GET'
+    this.headers = sent?.headers ?? req.headers
+    this.position = sent?.position
+    this.target = target()
+    this.route = route
+    this.call = call
+    this.canRefresh = () => canRefresh(req, application)
+    this.sighting = flow.front?.sightingOf(req)
   }
 }
 
@@ -166,15 +191,15 @@ export function countAnswer(
 }
 
 /** Lets a request of ours through to the layer that it was made for. */
-export function ignore({ flow, res }: Passage, { route, call }: Standing): void {
-  setLayer(flow, res, { route, call, isSilent: true })
+export function ignore({ flow, res }: Passage, standing: Standing): void {
+  setLayer(flow, res, new Layer(standing, true))
 }
 
 /** Records what the layers below make of the run. */
 export function record({ flow, req, res, application }: Passage, run: Run): Recording {
   rememberHome(flow, req, application)
   const recording = capture(flow, run, req, res)
-  setLayer(flow, res, { route: run.route, call: run.call, run, recording, isSilent: false })
+  setLayer(flow, res, new Layer(run, false, run, recording))
   return recording
 }
 
@@ -189,7 +214,7 @@ export function announce(
   standing: Standing,
 ): Run | undefined {
   const { flow, req, res, target, application } = passage
-  const { route, call } = standing
+  const { route } = standing
   rememberHome(flow, req, application)
   if (trace.reason === 'method') {
     const { methods } = target()
@@ -197,7 +222,7 @@ export function announce(
     const run = isSafe(req.method) ? undefined : purgeAfterUnsafe(passage, standing)
     if (run) return run
   }
-  const layer: Layer = { route, call, isSilent: isRefresh(req) }
+  const layer = new Layer(standing, isRefresh(req))
   setLayer(flow, res, layer)
   let isRecorded = false
   const began = flow.now()
@@ -222,7 +247,7 @@ function purgeAfterUnsafe(passage: Passage, standing: Standing): Run | undefined
   const { flow, req, res, target } = passage
   const implied = impliedPurge(flow, req, res, target)
   const run =
-    req.method === 'POST' && standing.route.storePost ? startPost(flow, visitOf(passage, standing)) : undefined
+    req.method === 'POST' && standing.route.storePost ? startPost(flow, new PassingVisit(passage, standing)) : undefined
   const settle = purgeOnAnswer(flow, res, (status, fields) => {
     // The end of an answer that is kept itself has nothing more to purge.
     if (run && !run.isSkipped) return true

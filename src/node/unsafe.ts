@@ -24,18 +24,19 @@ export interface Implied {
 
 const NOTHING: Implied = { groups: [], uris: [] }
 
-const watched = new WeakMap<ServerResponse, Set<Flow>>()
+const WATCHED = Symbol('tagcache: what is implied by the answer')
+type Watched = ServerResponse & { [WATCHED]?: Set<Flow> }
 
 /** What the answer to this request implies, told once however many layers of a cache stand around it. */
 export function impliedPurge(
   flow: Flow,
   { method }: IncomingMessage,
-  res: ServerResponse,
+  res: Watched,
   target: () => Target,
 ): (status: number, fields: Fields) => Implied {
-  const known = watched.get(res) ?? new Set()
-  if (isSafe(method) || known.has(flow)) return () => NOTHING
-  watched.set(res, known.add(flow))
+  if (isSafe(method) || res[WATCHED]?.has(flow)) return () => NOTHING
+  res[WATCHED] ??= new Set()
+  res[WATCHED].add(flow)
   const asked = target()
   return (status, fields) => (status < 400 ? impliedBy(asked, fields) : NOTHING)
 }

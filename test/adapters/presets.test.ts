@@ -29,7 +29,7 @@ function resolved(options: CacheOptions) {
 describe('presets', () => {
   it("'rfc9111' sets what the table says, and nothing else", () => {
     const plain = resolved({})
-    const { route, defaultTtl, ...others } = resolved({ preset: 'rfc9111' })
+    const { route, defaultTtl, origins, ...others } = resolved({ preset: 'rfc9111' })
     expect(defaultTtl).toBe(0)
     expect(route).toEqual({
       ...plain.route,
@@ -37,7 +37,9 @@ describe('presets', () => {
       scope: 'explicit',
       normaliseVary: new Map([['accept-language', 'case-insensitive-list']]),
     })
-    const { route: _, defaultTtl: __, ...plainOthers } = plain
+    expect(new Set(origins.values())).toEqual(new Set(['preset', 'cache']))
+    expect(origins.get('preset')).toBe('cache')
+    const { route: _, defaultTtl: __, origins: ___, ...plainOthers } = plain
     expect(others).toEqual(plainOthers)
   })
 

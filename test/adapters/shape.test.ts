@@ -1,7 +1,7 @@
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { expect, it } from 'vitest'
-import { settleShape } from '../../src/node/shape.ts'
+import { settleShape } from '../../src/adapters/express-shape.ts'
 import { ask, listen } from '../support/http.ts'
 
 function propertiesOf(holder: object) {
