@@ -1,17 +1,14 @@
-import { LRUCache } from 'lru-cache'
-import {
-  type Encoding,
-  type Entry,
-  type HeaderField,
-  isSameResponse,
-  type Removal,
-  type RemovalReason,
-} from '../core/entry.ts'
+import type { Entry, Removal, RemovalReason } from '../core/entry.ts'
 import { isOutdated } from '../core/tags.ts'
 import { systemTime, type Time } from '../core/time.ts'
 import { checkOptions, countOf, sizeOf } from '../core/values.ts'
 import type { BackendSize, Lookup, TagBackend } from './backend.ts'
-import { type Member, type Schedule, TagIndex } from './tag-index.ts'
+import { Heads } from './heads.ts'
+import { entryOf, isWithEncodings, Kept } from './kept.ts'
+import { Recency } from './recency.ts'
+import { SegmentedMap } from './segmented-map.ts'
+import { type Schedule, TagIndex } from './tag-index.ts'
+import { bytesForViews, Views } from './views.ts'
 
 /** How `memory()` is bounded. */
 export interface MemoryOptions {
@@ -25,11 +22,6 @@ export interface MemoryOptions {
   schedule?: Schedule
 }
 
-interface Held extends Member {
-  readonly entry: Entry
-  readonly keepUntil: number
-}
-
 /** Keeps entries in this process, the least recently used leaving first. Throws `ERR_TAGCACHE_OPTION_VALUE` for bad bounds. */
 export function memory(options: MemoryOptions = {}): TagBackend<true> {
   checkOptions('memory()', options, ['maxSize', 'maxEntries', 'time', 'schedule'])
@@ -41,38 +33,46 @@ export function memory(options: MemoryOptions = {}): TagBackend<true> {
   )
 }
 
-// One body may take a sixteenth of the memory, so that a few large ones cannot push out everything else.
-const LARGEST_BODY_SHARE = 16
+// One body may take a sixteenth of the memory, so that a few large ones cannot push out everything else; and as much is set
+// aside for entries as they are handed out.
+const SHARE = 16
 
 class MemoryBackend implements TagBackend<true> {
   readonly sync = true
   readonly maxBodySize: number
-  readonly #maxSize: number
-  readonly #maxEntries: number
+  readonly #mostBytes: number
+  readonly #mostEntries: number
   readonly #time: Pick<Time, 'now'>
-  readonly #index: TagIndex<Held>
-  #held: LRUCache<string, Held>
+  readonly #index: TagIndex<Kept>
+  readonly #views: Views
   readonly #listeners: ((removal: Removal) => void)[] = []
-  /** Why entries leave now; undefined where one only makes room for itself. */
-  #reason: RemovalReason | undefined = 'evicted'
+  #kept = new SegmentedMap<Kept>()
+  #order = new Recency<Kept>()
+  #heads = new Heads()
+  #entries = 0
+  #bytes = 0
 
   constructor(maxSize: number, maxEntries: number, time: Pick<Time, 'now'>, schedule: Schedule | undefined) {
-    this.maxBodySize = Math.floor(maxSize / LARGEST_BODY_SHARE)
-    this.#maxEntries = maxEntries
+    const forViews = bytesForViews(maxSize / SHARE)
+    this.maxBodySize = Math.floor(maxSize / SHARE)
+    this.#mostBytes = maxSize - forViews
+    this.#mostEntries = maxEntries
     this.#time = time
-    this.#index = new TagIndex<Held>((held) => this.#remove(held, 'invalidated'), schedule)
-    this.#maxSize = maxSize
-    this.#held = this.#hold()
+    this.#index = new TagIndex<Kept>((kept) => this.#remove(kept, 'invalidated'), schedule)
+    this.#views = new Views(forViews)
   }
 
   lookup(key: string): Lookup {
-    const held = this.#held.get(key)
-    if (held === undefined) return { entry: undefined, invalidatedAt: 0, clock: this.#index.clock }
-    if (held.keepUntil <= this.#time.now()) {
-      this.#remove(held, 'expired')
-      return { entry: undefined, invalidatedAt: 0, clock: this.#index.clock }
+    // Those that are asked for often are few, and found sooner than among all.
+    const view = this.#views.find(key)
+    const kept = view ? view.kept : this.#kept.get(key)
+    if (kept === undefined) return this.#nothing()
+    if (this.#isOver(kept)) {
+      this.#remove(kept, 'expired')
+      return this.#nothing()
     }
-    return this.#show(held)
+    this.#order.use(kept)
+    return this.#show(kept, view ? view.entry : this.#view(kept))
   }
 
   clock(): number {
@@ -85,14 +85,17 @@ class MemoryBackend implements TagBackend<true> {
 
   store(entry: Entry, ttl: number): boolean {
     if (isOutdated(entry.stamp, this.#index.invalidatedAt(entry.tags))) return false
-    const existing = this.#held.peek(entry.key)
-    if (existing) this.#remove(existing, isSameResponse(existing.entry, entry) ? undefined : 'replaced')
-    const held: Held = { entry, stamp: entry.stamp, keepUntil: this.#time.now() + ttl, links: [] }
-    this.#index.attach(held, entry.tags)
-    this.#held.set(entry.key, held)
-    if (!this.#held.has(entry.key)) this.#index.detach(held)
-    while (this.#held.size > this.#maxEntries) this.#held.pop()
-    return this.#held.has(entry.key)
+    const head = this.#heads.take(entry)
+    const kept = new Kept(entry, head, this.#time.now() + ttl)
+    const existing = this.#kept.get(entry.key)
+    if (existing) this.#remove(existing, isWithEncodings(kept, existing) ? undefined : 'replaced')
+    if (kept.bytes + head.bytes > this.#mostBytes) {
+      this.#heads.release(head)
+      return false
+    }
+    this.#add(kept, entry.tags)
+    this.#evict()
+    return true
   }
 
   invalidate(tags: readonly string[]): void {
@@ -100,29 +103,35 @@ class MemoryBackend implements TagBackend<true> {
   }
 
   delete(key: string): boolean {
-    const held = this.#held.peek(key)
-    if (held) this.#remove(held, 'deleted')
-    return held !== undefined
+    const kept = this.#kept.get(key)
+    if (kept) this.#remove(kept, 'deleted')
+    return kept !== undefined
   }
 
+  // What there was is left to the garbage collector as a whole.
   clear(): void {
-    const entries = this.#held.size
+    const entries = this.#entries
     this.#index.clear()
-    this.#held = this.#hold()
+    this.#views.clear()
+    this.#kept = new SegmentedMap()
+    this.#order = new Recency()
+    this.#heads = new Heads()
+    this.#entries = 0
+    this.#bytes = 0
     if (entries > 0) this.#tell({ reason: 'deleted', entries })
   }
 
   list(tag: string, limit: number): Lookup[] {
     const found: Lookup[] = []
-    for (const held of this.#index.newest(tag)) {
+    for (const kept of this.#index.newest(tag)) {
       if (found.length >= limit) break
-      if (held.keepUntil > this.#time.now()) found.push(this.#show(held))
+      if (!this.#isOver(kept)) found.push(this.#show(kept, this.#views.find(kept.key)?.entry ?? this.#view(kept)))
     }
     return found
   }
 
   size(): BackendSize {
-    return { entries: this.#held.size, bytes: this.#held.calculatedSize }
+    return { entries: this.#entries, bytes: this.#bytes + this.#heads.bytes + this.#views.bytes }
   }
 
   onRemoval(listener: (removal: Removal) => void): void {
@@ -133,59 +142,53 @@ class MemoryBackend implements TagBackend<true> {
     this.clear()
   }
 
-  #hold(): LRUCache<string, Held> {
-    return new LRUCache({
-      maxSize: this.#maxSize,
-      sizeCalculation: (held) => bytesOf(held.entry),
-      dispose: (held) => this.#leave(held),
-    })
+  #nothing(): Lookup {
+    return { entry: undefined, invalidatedAt: 0, clock: this.#index.clock }
   }
 
-  #show(held: Held): Lookup {
-    return { entry: held.entry, invalidatedAt: this.#index.latestOf(held), clock: this.#index.clock }
+  #show(kept: Kept, entry: Entry): Lookup {
+    return { entry, invalidatedAt: this.#index.latestOf(kept), clock: this.#index.clock }
   }
 
-  #remove(held: Held, reason: RemovalReason | undefined): void {
-    this.#reason = reason
-    this.#held.delete(held.entry.key)
-    this.#reason = 'evicted'
+  #view(kept: Kept): Entry {
+    const entry = entryOf(kept, this.#index.tagsOf(kept))
+    this.#views.add(kept, entry)
+    return entry
   }
 
-  #leave(held: Held): void {
-    this.#index.detach(held)
-    if (this.#reason === undefined) return
-    const expired = this.#reason === 'evicted' && held.keepUntil <= this.#time.now()
-    this.#tell({ reason: expired ? 'expired' : this.#reason, entries: 1, key: held.entry.key })
+  #isOver({ keepUntil }: Kept): boolean {
+    return keepUntil <= this.#time.now()
+  }
+
+  #add(kept: Kept, tags: readonly string[]): void {
+    this.#index.attach(kept, tags)
+    this.#kept.set(kept.key, kept)
+    this.#order.add(kept)
+    this.#entries += 1
+    this.#bytes += kept.bytes
+  }
+
+  #evict(): void {
+    while (this.#entries > this.#mostEntries || this.#bytes + this.#heads.bytes > this.#mostBytes) {
+      const { oldest } = this.#order
+      if (!oldest) return
+      this.#remove(oldest, this.#isOver(oldest) ? 'expired' : 'evicted')
+    }
+  }
+
+  // Without a reason where it only makes room for itself.
+  #remove(kept: Kept, reason: RemovalReason | undefined): void {
+    this.#kept.delete(kept.key)
+    this.#order.remove(kept)
+    this.#index.detach(kept)
+    this.#heads.release(kept.head)
+    this.#views.drop(kept.key)
+    this.#entries -= 1
+    this.#bytes -= kept.bytes
+    if (reason) this.#tell({ reason, entries: 1, key: kept.key })
   }
 
   #tell(removal: Removal): void {
     for (const listener of this.#listeners) listener(removal)
   }
-}
-
-// What the objects around an entry, a header field and a tag take, measured by `npm run bench` (memory per entry), rounded up.
-const ENTRY_OVERHEAD = 640
-const FIELD_OVERHEAD = 72
-const TAG_OVERHEAD = 160
-// The heads that are made of a response for its answers without a coding and in each, which are kept with it.
-const REPRESENTATION_OVERHEAD = 640
-const ENCODING_OVERHEAD = 1088
-
-function bytesOf(entry: Entry): number {
-  const { headers, trailers, body, encodings } = entry.response
-  let bytes = ENTRY_OVERHEAD + entry.key.length * 2 + body.byteLength
-  for (const tag of entry.tags) bytes += TAG_OVERHEAD + tag.length
-  for (const field of headers) bytes += bytesOfField(field)
-  for (const field of trailers) bytes += bytesOfField(field)
-  if (encodings) bytes += bytesOfEncodings(encodings)
-  return bytes
-}
-
-function bytesOfEncodings(encodings: readonly Encoding[]): number {
-  return encodings.reduce((sum, { body }) => sum + ENCODING_OVERHEAD + body.byteLength, REPRESENTATION_OVERHEAD)
-}
-
-function bytesOfField({ name, value }: HeaderField): number {
-  const length = typeof value === 'string' ? value.length : value.reduce((sum, line) => sum + line.length + 16, 0)
-  return FIELD_OVERHEAD + name.length + length
 }

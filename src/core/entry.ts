@@ -85,11 +85,6 @@ export function freshFor(entry: Entry, now: number): number {
   return entry.lifetime - Math.max(0, now - entry.time)
 }
 
-/** Whether both are one response, of which more encodings may be there by now. */
-export function isSameResponse(one: Entry, other: Entry): boolean {
-  return one.stamp === other.stamp && one.time === other.time && one.response.body === other.response.body
-}
-
 /** Whether this is an entry that can be answered with; a backend may have handed out anything. */
 export function isSound(entry: unknown): entry is Entry {
   if (!isObject(entry)) return false
