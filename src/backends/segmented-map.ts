@@ -1,5 +1,5 @@
 const SEGMENTS = 64
-const MOST_READ = 256
+const MOST_READ = 1024
 
 /**
  * A Map in many small ones: one Map copies all that it holds in one go when it grows or shrinks, and a million takes it tens of
@@ -29,7 +29,7 @@ export class SegmentedMap<V> {
   }
 }
 
-// Of a long text every second character is read, or fewer.
+// All characters count, but of a very long text every second one, or fewer.
 function segmentOf(key: string): number {
   const { length } = key
   const step = Math.ceil(length / MOST_READ)
