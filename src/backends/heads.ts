@@ -2,10 +2,11 @@ import type { Entry, HeaderField, StoredResponse } from '../core/entry.ts'
 
 type Value = HeaderField['value']
 
-/** The values that an entry has for itself, one for each place that its head leaves open. */
-export type OwnValues = readonly Value[]
-
-const NO_VALUES: OwnValues = []
+/**
+ * The values that an entry has for itself, one for each of the first places that its head leaves open: undefined where there is
+ * none, and one text with lines where they are texts, which is the least that they take.
+ */
+export type OwnValues = undefined | string | readonly Value[]
 
 /** What responses have in common, kept once for all of them: all but the values of some fields, and the body. */
 export interface Head
@@ -16,8 +17,6 @@ export interface Head
   readonly bytes: number
   /** The places in `headers` where entries have had other values: only more of them, so that an entry has the first ones. */
   readonly open: number[]
-  /** The value that each of these places had last: many responses are of one second, or of one length. */
-  readonly last: string[]
   users: number
 }
 
@@ -56,28 +55,27 @@ export class Heads {
 
 /** What of an entry's fields its head does not say. Places where it differs for the first time are open from now on. */
 export function ownValues(head: Head, headers: readonly HeaderField[]): OwnValues {
-  const { open, last } = head
+  const { open } = head
   for (let place = 0; place < headers.length; place += 1) {
     if (headers[place]!.value !== head.headers[place]!.value && !open.includes(place)) open.push(place)
   }
-  if (open.length === 0) return NO_VALUES
-  return open.map((place, at) => {
-    const { value } = headers[place]!
-    if (typeof value !== 'string') return value.slice()
-    if (value === last[at]) return last[at]
-    if (value.length <= LONGEST_REMEMBERED) last[at] = value
-    return value
-  })
+  if (open.length === 0) return undefined
+  const values = open.map((place) => headers[place]!.value)
+  if (values.every(isLine)) return values.join('\n')
+  return values.map((value) => (typeof value === 'string' ? value : value.slice()))
 }
 
-// A head keeps that value, whether an entry has it still or not.
-const LONGEST_REMEMBERED = 256
+// What can be sent is one, but a backend keeps anything.
+function isLine(value: Value): boolean {
+  return typeof value === 'string' && !value.includes('\n')
+}
 
 /** The fields of an entry, as they were. */
 export function fieldsWith({ headers, open }: Head, own: OwnValues): readonly HeaderField[] {
-  if (own.length === 0) return headers
+  if (own === undefined) return headers
+  const values = typeof own === 'string' ? own.split('\n') : own
   const fields = headers.slice()
-  for (let at = 0; at < own.length; at += 1) fill(fields, open[at]!, own[at]!)
+  for (let at = 0; at < values.length; at += 1) fill(fields, open[at]!, values[at]!)
   return fields
 }
 
@@ -124,7 +122,6 @@ function headOf(entry: Entry, name: string): Head {
     name,
     bytes,
     open,
-    last: [],
     users: 0,
   }
 }
@@ -149,13 +146,16 @@ function bytesOfHead(name: string, { headers, removed, trailers }: Pick<Head, 'h
   )
 }
 
-/** How long the values are that an entry has for itself. */
+/** What the values take that an entry has for itself, in bytes. */
 export function bytesOfOwn(own: OwnValues): number {
-  return own.reduce((sum, value) => sum + VALUE_OVERHEAD + lengthOf(value), 0)
+  if (own === undefined) return 0
+  return typeof own === 'string' ? TEXT_OVERHEAD + own.length : own.reduce((sum, value) => sum + lengthOf(value), 64)
 }
 
-const VALUE_OVERHEAD = 40
+const TEXT_OVERHEAD = 24
 
 function lengthOf(value: Value): number {
-  return typeof value === 'string' ? value.length : value.reduce((sum, line) => sum + 32 + line.length, 32)
+  return typeof value === 'string'
+    ? TEXT_OVERHEAD + value.length
+    : value.reduce((sum, line) => sum + 32 + line.length, 64)
 }

@@ -2,9 +2,14 @@ import type { Encoding, Entry, StoredResponse } from '../core/entry.ts'
 import type { Copy, Origin } from './backend.ts'
 import { bytesOfOwn, fieldsWith, type Head, type OwnValues, ownValues } from './heads.ts'
 import type { Used } from './recency.ts'
-import type { Link, Member } from './tag-index.ts'
+import { type Link, type Member, NO_LINKS, tagOf } from './tag-index.ts'
 
-const NO_LINKS: Link[] = []
+/** What few entries have. */
+interface More {
+  readonly encodings: readonly Encoding[] | undefined
+  readonly origin: Origin | undefined
+  readonly initialAge: number
+}
 
 /** An entry as the memory keeps it: few objects, and what others have too is kept with them. Nobody outside ever sees it. */
 export class Kept implements Member, Used<Kept> {
@@ -13,37 +18,42 @@ export class Kept implements Member, Used<Kept> {
   readonly own: OwnValues
   /** Where it is small, text of one character for each byte. */
   readonly body: string | Uint8Array
-  readonly encodings: readonly Encoding[] | undefined
-  readonly origin: Origin | undefined
+  readonly more: More | undefined
   readonly stamp: number
   readonly time: number
-  readonly keepUntil: number
+  /** How long after `time` it is gone: a small number takes less than another point in time. */
+  readonly keptFor: number
   readonly lifetime: number
-  readonly initialAge: number
   readonly cost: number
-  /** What it is charged. */
-  readonly bytes: number
   links: Link[] = NO_LINKS
   floor = 0
   older: Kept | undefined = undefined
   newer: Kept | undefined = undefined
 
-  constructor(entry: Entry | Copy, head: Head, keepUntil: number) {
+  constructor(entry: Entry, head: Head, keepUntil: number) {
     const { response } = entry
     this.key = entry.key
     this.head = head
     this.own = ownValues(head, response.headers)
     this.body = compact(response.body)
-    this.encodings = response.encodings
-    this.origin = 'origin' in entry ? entry.origin : undefined
+    this.more = moreOf(entry)
     this.stamp = entry.stamp
     this.time = entry.time
-    this.keepUntil = keepUntil
+    this.keptFor = keepUntil - entry.time
     this.lifetime = entry.lifetime
-    this.initialAge = entry.initialAge
     this.cost = entry.cost
-    this.bytes = bytesOf(this, entry.tags)
   }
+}
+
+const NONE_YET: readonly Encoding[] = Object.freeze([])
+const TO_ENCODE: More = { encodings: NONE_YET, origin: undefined, initialAge: 0 }
+
+function moreOf(entry: Entry | Copy): More | undefined {
+  const { initialAge, response } = entry
+  const { encodings } = response
+  const origin = 'origin' in entry ? entry.origin : undefined
+  if (origin || initialAge !== 0 || (encodings && encodings.length > 0)) return { encodings, origin, initialAge }
+  return encodings && TO_ENCODE
 }
 
 // Bytes are an object with a buffer, which takes more than a small body does. Larger ones stay outside of the heap, whose size
@@ -58,12 +68,12 @@ function compact(body: Uint8Array): string | Uint8Array {
 /** Whether one is the other with the encodings that have been made of it since. */
 export function isWithEncodings(kept: Kept, before: Kept): boolean {
   const isSame = kept.stamp === before.stamp && kept.time === before.time && kept.body === before.body
-  return isSame && before.encodings?.length === 0 && kept.encodings !== undefined && kept.encodings.length > 0
+  return isSame && before.more?.encodings?.length === 0 && (kept.more?.encodings?.length ?? 0) > 0
 }
 
 /** The entry that was kept, made anew: nothing that is done to it reaches what is kept. */
 export function entryOf(kept: Kept, tags: readonly string[]): Entry {
-  const { key, head, stamp, time, cost, lifetime, initialAge, origin } = kept
+  const { key, head, stamp, time, cost, lifetime, more } = kept
   const { staleWhileRevalidate, staleIfError, mustRevalidate, isShared } = head
   const entry: Entry = {
     key,
@@ -72,17 +82,17 @@ export function entryOf(kept: Kept, tags: readonly string[]): Entry {
     time,
     cost,
     lifetime,
-    initialAge,
+    initialAge: more ? more.initialAge : 0,
     staleWhileRevalidate,
     staleIfError,
     mustRevalidate,
     isShared,
     response: responseOf(kept),
   }
-  return origin ? ({ ...entry, origin } as Copy) : entry
+  return more?.origin ? ({ ...entry, origin: more.origin } as Copy) : entry
 }
 
-function responseOf({ head, own, body, encodings }: Kept): StoredResponse {
+function responseOf({ head, own, body, more }: Kept): StoredResponse {
   const { status, statusMessage, removed, trailers } = head
   const response: StoredResponse = {
     status,
@@ -92,23 +102,25 @@ function responseOf({ head, own, body, encodings }: Kept): StoredResponse {
     body: typeof body === 'string' ? Buffer.from(body, 'latin1') : body,
     trailers,
   }
-  return encodings ? { ...response, encodings } : response
+  return more?.encodings ? { ...response, encodings: more.encodings } : response
 }
 
 // What an entry takes beside its texts, for each tag of it, and for bytes, as `bench/server/charge.ts` measures it, rounded up.
-const ENTRY_OVERHEAD = 340
+const ENTRY_OVERHEAD = 300
 const TAG_OVERHEAD = 112
+const MORE_OVERHEAD = 96
 const BYTES_OVERHEAD = 260
-const ORIGIN_OVERHEAD = 48
+const ENCODING_OVERHEAD = 64
 
-function bytesOf({ key, own, body, encodings, origin }: Kept, tags: readonly string[]): number {
-  let bytes = ENTRY_OVERHEAD + key.length * 2 + bytesOfOwn(own) + bytesOfBody(body) + (origin ? ORIGIN_OVERHEAD : 0)
-  for (const tag of tags) bytes += TAG_OVERHEAD + tag.length
-  for (const encoding of encodings ?? []) bytes += bytesOfBody(encoding.body) + ENCODING_OVERHEAD
+/** What an entry takes that carries its tags, in bytes. */
+export function bytesOf({ key, own, body, more, links }: Kept): number {
+  let bytes = ENTRY_OVERHEAD + key.length * 2 + bytesOfOwn(own) + bytesOfBody(body)
+  for (const link of links) bytes += TAG_OVERHEAD + tagOf(link).length
+  if (more === undefined || more === TO_ENCODE) return bytes
+  bytes += MORE_OVERHEAD
+  for (const encoding of more.encodings ?? NONE_YET) bytes += ENCODING_OVERHEAD + bytesOfBody(encoding.body)
   return bytes
 }
-
-const ENCODING_OVERHEAD = 64
 
 function bytesOfBody(body: string | Uint8Array): number {
   return typeof body === 'string' ? body.length : BYTES_OVERHEAD + body.byteLength

@@ -4,7 +4,7 @@ import { systemTime, type Time } from '../core/time.ts'
 import { checkOptions, countOf, sizeOf } from '../core/values.ts'
 import type { BackendSize, Lookup, TagBackend } from './backend.ts'
 import { Heads } from './heads.ts'
-import { entryOf, isWithEncodings, Kept } from './kept.ts'
+import { bytesOf, entryOf, isWithEncodings, Kept } from './kept.ts'
 import { Recency } from './recency.ts'
 import { SegmentedMap } from './segmented-map.ts'
 import { type Schedule, TagIndex } from './tag-index.ts'
@@ -89,11 +89,12 @@ class MemoryBackend implements TagBackend<true> {
     const kept = new Kept(entry, head, this.#time.now() + ttl)
     const existing = this.#kept.get(entry.key)
     if (existing) this.#remove(existing, isWithEncodings(kept, existing) ? undefined : 'replaced')
-    if (kept.bytes + head.bytes > this.#mostBytes) {
-      this.#heads.release(head)
+    this.#index.attach(kept, entry.tags)
+    if (bytesOf(kept) + head.bytes > this.#mostBytes) {
+      this.#drop(kept)
       return false
     }
-    this.#add(kept, entry.tags)
+    this.#add(kept)
     this.#evict()
     return true
   }
@@ -156,16 +157,15 @@ class MemoryBackend implements TagBackend<true> {
     return entry
   }
 
-  #isOver({ keepUntil }: Kept): boolean {
-    return keepUntil <= this.#time.now()
+  #isOver({ time, keptFor }: Kept): boolean {
+    return time + keptFor <= this.#time.now()
   }
 
-  #add(kept: Kept, tags: readonly string[]): void {
-    this.#index.attach(kept, tags)
+  #add(kept: Kept): void {
     this.#kept.set(kept.key, kept)
     this.#order.add(kept)
     this.#entries += 1
-    this.#bytes += kept.bytes
+    this.#bytes += bytesOf(kept)
   }
 
   #evict(): void {
@@ -178,14 +178,18 @@ class MemoryBackend implements TagBackend<true> {
 
   // Without a reason where it only makes room for itself.
   #remove(kept: Kept, reason: RemovalReason | undefined): void {
+    this.#entries -= 1
+    this.#bytes -= bytesOf(kept)
     this.#kept.delete(kept.key)
     this.#order.remove(kept)
+    this.#views.drop(kept.key)
+    this.#drop(kept)
+    if (reason) this.#tell({ reason, entries: 1, key: kept.key })
+  }
+
+  #drop(kept: Kept): void {
     this.#index.detach(kept)
     this.#heads.release(kept.head)
-    this.#views.drop(kept.key)
-    this.#entries -= 1
-    this.#bytes -= kept.bytes
-    if (reason) this.#tell({ reason, entries: 1, key: kept.key })
   }
 
   #tell(removal: Removal): void {

@@ -13,8 +13,8 @@ export interface Member {
 /** A tag that nobody else carries is its name alone; of the others, the chunk that the member is in. */
 export type Link = string | Chunk
 
-// One for all that are detached: a new list for each would be collected as late as the member that nobody needs any more.
-const NO_LINKS: Link[] = []
+/** The links of all that carry nothing: a new list for each that is detached would be collected as late as the member itself. */
+export const NO_LINKS: Link[] = []
 
 /** Members that carry one tag and were attached one after the other, the oldest first. */
 interface Chunk {
@@ -22,6 +22,11 @@ interface Chunk {
   members: Member[]
   older: Chunk | undefined
   newer: Chunk | undefined
+}
+
+/** The tag that a member is linked to. */
+export function tagOf(link: Link): string {
+  return typeof link === 'string' ? link : link.node.tag
 }
 
 /** A tag that several carry, or that was invalidated. */
@@ -99,7 +104,7 @@ export class TagIndex<M extends Member> {
 
   /** The tags that a member carries. */
   tagsOf(member: M): string[] {
-    return member.links.map((link) => (typeof link === 'string' ? link : link.node.tag))
+    return member.links.map(tagOf)
   }
 
   attach(member: M, tags: readonly string[]): void {

@@ -86,7 +86,8 @@ export class Views {
   }
 }
 
-function bytesOf({ body, encodings }: Kept): number {
-  const codings = encodings && encodings.length > 0 ? (encodings.length + 1) * CODING_OVERHEAD : 0
+function bytesOf({ body, more }: Kept): number {
+  const encodings = more?.encodings?.length ?? 0
+  const codings = encodings > 0 ? (encodings + 1) * CODING_OVERHEAD : 0
   return VIEW_OVERHEAD + codings + (typeof body === 'string' ? body.length : 0)
 }
