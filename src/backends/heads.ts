@@ -13,6 +13,8 @@ export interface Head
   extends Pick<Entry, 'staleWhileRevalidate' | 'staleIfError' | 'mustRevalidate' | 'isShared'>,
     Pick<StoredResponse, 'status' | 'statusMessage' | 'headers' | 'removed' | 'trailers'> {
   readonly name: string
+  /** That of the first entry: from there others count theirs. */
+  readonly time: number
   /** What it takes, in bytes. */
   readonly bytes: number
   /** The places in `headers` where entries have had other values: only more of them, so that an entry has the first ones. */
@@ -120,6 +122,7 @@ function headOf(entry: Entry, name: string): Head {
     removed: Object.freeze([...removed]),
     trailers,
     name,
+    time: entry.time,
     bytes,
     open,
     users: 0,

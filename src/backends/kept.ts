@@ -9,6 +9,8 @@ interface More {
   readonly encodings: readonly Encoding[] | undefined
   readonly origin: Origin | undefined
   readonly initialAge: number
+  /** Where it cannot be told from its head's. */
+  readonly time: number | undefined
 }
 
 /** An entry as the memory keeps it: few objects, and what others have too is kept with them. Nobody outside ever sees it. */
@@ -20,13 +22,13 @@ export class Kept implements Member, Used<Kept> {
   readonly body: string | Uint8Array
   readonly more: More | undefined
   readonly stamp: number
-  readonly time: number
-  /** How long after `time` it is gone: a small number takes less than another point in time. */
+  /** How long after its head's time it was made: a small number takes less than a point in time. */
+  readonly after: number
+  /** How long after its time it is gone. */
   readonly keptFor: number
   readonly lifetime: number
   readonly cost: number
   links: Link[] = NO_LINKS
-  floor = 0
   older: Kept | undefined = undefined
   newer: Kept | undefined = undefined
 
@@ -36,23 +38,29 @@ export class Kept implements Member, Used<Kept> {
     this.head = head
     this.own = ownValues(head, response.headers)
     this.body = compact(response.body)
-    this.more = moreOf(entry)
+    this.more = moreOf(entry, head)
     this.stamp = entry.stamp
-    this.time = entry.time
+    this.after = entry.time - head.time
     this.keptFor = keepUntil - entry.time
     this.lifetime = entry.lifetime
     this.cost = entry.cost
   }
+
+  get time(): number {
+    return this.more?.time ?? this.head.time + this.after
+  }
 }
 
 const NONE_YET: readonly Encoding[] = Object.freeze([])
-const TO_ENCODE: More = { encodings: NONE_YET, origin: undefined, initialAge: 0 }
+const TO_ENCODE: More = { encodings: NONE_YET, origin: undefined, initialAge: 0, time: undefined }
 
-function moreOf(entry: Entry | Copy): More | undefined {
+function moreOf(entry: Entry | Copy, head: Head): More | undefined {
   const { initialAge, response } = entry
   const { encodings } = response
   const origin = 'origin' in entry ? entry.origin : undefined
-  if (origin || initialAge !== 0 || (encodings && encodings.length > 0)) return { encodings, origin, initialAge }
+  const time = head.time + (entry.time - head.time) === entry.time ? undefined : entry.time
+  const isRare = origin || initialAge !== 0 || time !== undefined || (encodings && encodings.length > 0)
+  if (isRare) return { encodings, origin, initialAge, time }
   return encodings && TO_ENCODE
 }
 
@@ -106,7 +114,7 @@ function responseOf({ head, own, body, more }: Kept): StoredResponse {
 }
 
 // What an entry takes beside its texts, for each tag of it, and for bytes, as `bench/server/charge.ts` measures it, rounded up.
-const ENTRY_OVERHEAD = 300
+const ENTRY_OVERHEAD = 240
 const TAG_OVERHEAD = 112
 const MORE_OVERHEAD = 96
 const BYTES_OVERHEAD = 260

@@ -4,11 +4,11 @@ import { systemTime, type Time } from '../core/time.ts'
 import { checkOptions, countOf, sizeOf } from '../core/values.ts'
 import type { BackendSize, Lookup, TagBackend } from './backend.ts'
 import { Heads } from './heads.ts'
-import { bytesOf, entryOf, isWithEncodings, Kept } from './kept.ts'
+import { bytesOf, isWithEncodings, Kept } from './kept.ts'
 import { Recency } from './recency.ts'
 import { SegmentedMap } from './segmented-map.ts'
 import { type Schedule, TagIndex } from './tag-index.ts'
-import { bytesForViews, Views } from './views.ts'
+import { bytesForViews, type View, Views } from './views.ts'
 
 /** How `memory()` is bounded. */
 export interface MemoryOptions {
@@ -63,16 +63,13 @@ class MemoryBackend implements TagBackend<true> {
   }
 
   lookup(key: string): Lookup {
-    // Those that are asked for often are few, and found sooner than among all.
-    const view = this.#views.find(key)
-    const kept = view ? view.kept : this.#kept.get(key)
-    if (kept === undefined) return this.#nothing()
-    if (this.#isOver(kept)) {
-      this.#remove(kept, 'expired')
-      return this.#nothing()
+    const view = this.#find(key)
+    if (view && view.keepUntil > this.#time.now()) {
+      this.#order.use(view.kept)
+      return this.#show(view)
     }
-    this.#order.use(kept)
-    return this.#show(kept, view ? view.entry : this.#view(kept))
+    if (view) this.#remove(view.kept, 'expired')
+    return { entry: undefined, invalidatedAt: 0, clock: this.#index.clock }
   }
 
   clock(): number {
@@ -124,9 +121,10 @@ class MemoryBackend implements TagBackend<true> {
 
   list(tag: string, limit: number): Lookup[] {
     const found: Lookup[] = []
-    for (const kept of this.#index.newest(tag)) {
+    for (const { key } of this.#index.newest(tag)) {
       if (found.length >= limit) break
-      if (!this.#isOver(kept)) found.push(this.#show(kept, this.#views.find(kept.key)?.entry ?? this.#view(kept)))
+      const view = this.#find(key)
+      if (view && view.keepUntil > this.#time.now()) found.push(this.#show(view))
     }
     return found
   }
@@ -143,18 +141,16 @@ class MemoryBackend implements TagBackend<true> {
     this.clear()
   }
 
-  #nothing(): Lookup {
-    return { entry: undefined, invalidatedAt: 0, clock: this.#index.clock }
+  // What is asked for often is little, and found there sooner than among all.
+  #find(key: string): View | undefined {
+    const view = this.#views.find(key)
+    if (view) return view
+    const kept = this.#kept.get(key)
+    return kept && this.#views.make(kept, this.#index.tagsOf(kept))
   }
 
-  #show(kept: Kept, entry: Entry): Lookup {
+  #show({ kept, entry }: View): Lookup {
     return { entry, invalidatedAt: this.#index.latestOf(kept), clock: this.#index.clock }
-  }
-
-  #view(kept: Kept): Entry {
-    const entry = entryOf(kept, this.#index.tagsOf(kept))
-    this.#views.add(kept, entry)
-    return entry
   }
 
   #isOver({ time, keptFor }: Kept): boolean {

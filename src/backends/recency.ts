@@ -25,8 +25,11 @@ export class Recency<T extends Used<T>> {
 
   /** One that is in this order is now the one used last. */
   use(item: T): void {
-    if (item === this.#newest) return
-    this.remove(item)
+    const { older, newer } = item
+    if (!newer) return
+    newer.older = older
+    if (older) older.newer = newer
+    else this.#oldest = newer
     this.add(item)
   }
 

@@ -6,8 +6,6 @@ export interface Member {
   readonly stamp: number
   /** This member's tags, each with where it stands among those that carry it; the index fills and empties it. */
   links: Link[]
-  /** What the index answered for unknown tags when this was attached. */
-  floor?: number
 }
 
 /** A tag that nobody else carries is its name alone; of the others, the chunk that the member is in. */
@@ -108,7 +106,6 @@ export class TagIndex<M extends Member> {
   }
 
   attach(member: M, tags: readonly string[]): void {
-    member.floor = this.#floor
     member.links = tags.map((tag) => this.#link(tag, member))
   }
 
@@ -152,9 +149,10 @@ export class TagIndex<M extends Member> {
     return this.#nodes.size
   }
 
+  // A tag that one member carries had not been invalidated after its stamp, nor was it since.
   #known(holder: Node | M | undefined): number {
     if (holder instanceof Node) return holder.invalidatedAt
-    return holder?.floor ?? this.#floor
+    return holder ? Math.min(holder.stamp, this.#floor) : this.#floor
   }
 
   #link(tag: string, member: M): Link {
@@ -185,11 +183,12 @@ export class TagIndex<M extends Member> {
   #append(node: Node, member: M): Chunk {
     const { newest } = node
     if (newest && newest.members.length < MEMBERS_PER_CHUNK) {
-      // A list that is pushed to keeps room for more, which most tags never need.
+      // A list that is pushed to keeps room for more, which most tags never need, and no chunk that is full.
       if (newest.older) newest.members.push(member)
       else newest.members = newest.members.concat(member)
       return newest
     }
+    if (newest?.older) newest.members = newest.members.slice()
     const chunk: Chunk = { node, members: [member], older: newest, newer: undefined }
     if (newest) newest.newer = chunk
     else node.oldest = chunk

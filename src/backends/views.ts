@@ -1,10 +1,11 @@
 import type { Entry } from '../core/entry.ts'
-import { type Kept, LARGEST_TEXT } from './kept.ts'
+import { entryOf, type Kept, LARGEST_TEXT } from './kept.ts'
 
-/** An entry as it was handed out. */
-interface View {
+/** An entry as it is handed out. */
+export interface View {
   readonly kept: Kept
   readonly entry: Entry
+  readonly keepUntil: number
   readonly bytes: number
   /** Whether somebody has looked for it since it was made, or since it was last spared. */
   isUsed: boolean
@@ -43,16 +44,20 @@ export class Views {
 
   find(key: string): View | undefined {
     const view = this.#views.get(key)
-    if (view) view.isUsed = true
+    if (view && !view.isUsed) view.isUsed = true
     return view
   }
 
-  add(kept: Kept, entry: Entry): void {
+  /** Makes one; where there is no room for it at all, it is not remembered. */
+  make(kept: Kept, tags: readonly string[]): View {
+    const { key, time, keptFor } = kept
     const bytes = bytesOf(kept)
-    if (bytes > this.#mostBytes) return
+    const view = { kept, entry: entryOf(kept, tags), keepUntil: time + keptFor, bytes, isUsed: false }
+    if (bytes > this.#mostBytes) return view
     if (this.#views.size >= MOST_VIEWS || this.#bytes + bytes > this.#mostBytes) this.#makeRoom(bytes)
-    this.#views.set(kept.key, { kept, entry, bytes, isUsed: false })
+    this.#views.set(key, view)
     this.#bytes += bytes
+    return view
   }
 
   drop(key: string): void {
