@@ -36,7 +36,7 @@ export function memory(options: MemoryOptions = {}): TagBackend<true> {
 }
 
 // One body may take a sixteenth of the memory, so that a few large ones cannot push out everything else; and as much is set
-// aside for entries as they are handed out.
+// aside for entries as they are handed out, which also have what is not taken otherwise.
 const SHARE = 16
 
 // Beyond that nobody wants to know how many entries carry a tag, and counting takes time.
@@ -46,6 +46,7 @@ class MemoryBackend implements TagBackend<true> {
   readonly sync = true
   readonly maxBodySize: number
   readonly maxBytes: number
+  readonly #forViews: number
   readonly #mostBytes: number
   readonly #mostEntries: number
   readonly #time: Pick<Time, 'now'>
@@ -59,14 +60,14 @@ class MemoryBackend implements TagBackend<true> {
   #bytes = 0
 
   constructor(maxSize: number, maxEntries: number, time: Pick<Time, 'now'>, schedule: Schedule | undefined) {
-    const forViews = bytesForViews(maxSize / SHARE)
+    this.#forViews = bytesForViews(maxSize / SHARE)
     this.maxBodySize = Math.floor(maxSize / SHARE)
     this.maxBytes = maxSize
-    this.#mostBytes = maxSize - forViews
+    this.#mostBytes = maxSize - this.#forViews
     this.#mostEntries = maxEntries
     this.#time = time
     this.#index = new TagIndex<Kept>((kept) => this.#remove(kept, 'invalidated'), schedule)
-    this.#views = new Views(forViews)
+    this.#views = new Views(this.#forViews)
   }
 
   lookup(key: string): Lookup {
@@ -100,6 +101,7 @@ class MemoryBackend implements TagBackend<true> {
     }
     this.#add(kept)
     this.#evict()
+    this.#allowViews()
     return true
   }
 
@@ -180,11 +182,18 @@ class MemoryBackend implements TagBackend<true> {
     const view = this.#views.find(key)
     if (view) return view
     const kept = this.#kept.get(key)
-    return kept && this.#views.make(kept, this.#index.tagsOf(kept))
+    if (!kept) return undefined
+    this.#allowViews()
+    return this.#views.make(kept, this.#index.tagsOf(kept))
   }
 
   #show({ kept, entry }: View): Lookup {
     return { entry, invalidatedAt: this.#index.latestOf(kept), clock: this.#index.clock }
+  }
+
+  // A memory that is too small for one has none.
+  #allowViews(): void {
+    if (this.#forViews > 0) this.#views.allow(Math.max(this.#forViews, this.maxBytes - this.#bytes - this.#heads.bytes))
   }
 
   #isOver({ time, keptFor }: Kept): boolean {

@@ -11,7 +11,7 @@ export interface View {
   isUsed: boolean
 }
 
-const MOST_VIEWS = 4096
+const MOST_VIEWS = 16_384
 // Objects for an entry, and what those who answer with it make of it, as `bench/server/charge.ts` measures it, rounded up.
 const VIEW_OVERHEAD = 2000
 const CODING_OVERHEAD = 1100
@@ -29,12 +29,18 @@ export function bytesForViews(most: number): number {
  */
 export class Views {
   readonly #views = new Map<string, View>()
-  readonly #mostBytes: number
+  #mostBytes: number
   #bytes = 0
 
   /** @param mostBytes what they may take together */
   constructor(mostBytes: number) {
     this.#mostBytes = mostBytes
+  }
+
+  /** Has them take so many bytes together at the most from now on. */
+  allow(mostBytes: number): void {
+    this.#mostBytes = mostBytes
+    if (this.#bytes > mostBytes) this.#makeRoom(0)
   }
 
   /** What they take, in bytes. */
