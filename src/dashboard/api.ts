@@ -52,7 +52,7 @@ export const WRITES: ReadonlyMap<string, Answering> = new Map<string, Answering>
 
 /** What everybody is told once a second. */
 export function tick({ cache, recorder }: Desk): object {
-  return { seconds: recorder.lastSeconds(), events: recorder.takeNews(), ...stats({ cache, recorder }) }
+  return { seconds: recorder.lastSeconds(), events: recorder.news(), ...stats({ cache, recorder }) }
 }
 
 /** Whose numbers they are: one process knows of nobody else's requests. */
