@@ -80,7 +80,7 @@ function tell(event: CacheEvent): Told | undefined {
     case 'fault':
       return { kind: 'fault', what: event.operation, message: messageOf(event.error) }
     case 'failure':
-      return { kind: 'failure', what: event.route, message: messageOf(event.error) }
+      return { kind: 'failure', what: short(event.route), message: messageOf(event.error) }
     case 'warning':
       return { kind: 'warning', what: event.code, message: short(`${event.route ?? ''} ${event.message}`.trim()) }
     default:

@@ -322,6 +322,19 @@ describe('those who watch, and nobody', () => {
     expect(JSON.parse(data!).events).toHaveLength(300)
   })
 
+  it('are not sent whatever paths strangers have asked for, each second', async () => {
+    const time = new ManualTime()
+    const own = await board(MOUNTINGS[0], ANN, { time })
+    for (let at = 0; at < 30; at++) await ask(`${own.server.url}/${at}${'x'.repeat(12_000)}`)
+    const { read } = await watch(own)
+    own.cache.flow.events.emit({ type: 'failure', route: `/${'x'.repeat(12_000)}`, error: new Error('broken') })
+    time.move(1000)
+    await until(() => /"broken".*\n\n/.test(read()))
+    expect(read().length).toBeLessThan(10_000)
+    const { routes } = jsonOf<{ routes: { route: string; requests: number }[] }>(await own.get('/api/routes'))
+    expect(routes).toEqual([expect.objectContaining({ route: 'all others', requests: 30 })])
+  })
+
   it('make room when they ask for more on one connection than they read', async () => {
     const time = new ManualTime()
     const own = await board(MOUNTINGS[0], { ...ANN, maxStreams: 3 }, { time })
