@@ -153,10 +153,15 @@ describe('whoever may not see it', () => {
     ]
     for (const { port } of [server, local]) {
       for (const header of hard) {
-        const begun = performance.now()
         const host = header.startsWith('Host') ? '' : 'Host: localhost\r\n'
-        await askRaw(port, `GET /cache/api/stats HTTP/1.1\r\n${host}${header}\r\nConnection: close\r\n\r\n`)
-        expect(performance.now() - begun, header.slice(0, 30)).toBeLessThan(500)
+        const took: number[] = []
+        for (let attempt = 0; attempt < 3; attempt++) {
+          const begun = performance.now()
+          await askRaw(port, `GET /cache/api/stats HTTP/1.1\r\n${host}${header}\r\nConnection: close\r\n\r\n`)
+          took.push(performance.now() - begun)
+        }
+        // The machine may have had other things to do.
+        expect(Math.min(...took), header.slice(0, 30)).toBeLessThan(300)
       }
     }
   })
