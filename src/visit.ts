@@ -71,7 +71,20 @@ export type Admission =
 export function routeName({ route, target, method }: Visit): string {
   if (route.name !== undefined) return route.name
   const verb = method === 'HEAD' ? 'GET' : method
+  if (verb === 'GET' && target.pattern !== undefined) return nameOfGet(target.pattern)
   return `${verb} ${target.pattern ?? target.path}`
+}
+
+// One text for all requests to a route, whose hash is known: counters are looked up by it with each hit.
+const namesOfGet = new Map<string, string>()
+const MOST_NAMES = 1000
+
+function nameOfGet(pattern: string): string {
+  const known = namesOfGet.get(pattern)
+  if (known !== undefined) return known
+  const name = `GET ${pattern}`
+  if (namesOfGet.size < MOST_NAMES) namesOfGet.set(pattern, name)
+  return name
 }
 
 /** Decides whether the cache may answer this request and store its response. */

@@ -14,9 +14,11 @@ export const invalidation: Scenario = {
   columns: [
     column('purge ms', 'purge', 3),
     column('longest block ms', 'block', 1),
+    column('by CPU', 'blockCpu', 1),
     column('longest GC ms', 'collection', 1),
     column('all free ms', 'free'),
     column('bytes each', 'taken'),
+    column('look-up ns', 'lookup'),
   ],
   run,
 }

@@ -93,6 +93,19 @@ export interface Board {
   read(): MaybePromise<readonly Notice[]>
 }
 
+/** What a near tier has to know of the entry that it has a copy of. */
+export interface Origin {
+  /** Of the entry. */
+  readonly stamp: number
+  /** The clock of the backend that it came from, when the copy was made. */
+  readonly clock: number
+}
+
+/** An entry as a near tier keeps it. A backend in front of another one hands it out as it was stored. */
+export interface Copy extends Entry {
+  readonly origin: Origin
+}
+
 /** How much a backend holds. */
 export interface BackendSize {
   readonly entries: number

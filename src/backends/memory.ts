@@ -1,19 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { LRUCache } from 'lru-cache'
-import {
-  type Encoding,
-  type Entry,
-  type HeaderField,
-  isSameResponse,
-  type Removal,
-  type RemovalReason,
-} from '../core/entry.ts'
+import type { Entry, Removal, RemovalReason } from '../core/entry.ts'
 import { isOutdated } from '../core/tags.ts'
 import { systemTime, type Time } from '../core/time.ts'
 import { checkOptions, countOf, sizeOf } from '../core/values.ts'
 import type { BackendSize, Lookup, Page, Query, TagBackend, TagRecord } from './backend.ts'
 import { firstNames } from './enumerate.ts'
-import { type Member, type Schedule, TagIndex } from './tag-index.ts'
+import { Heads } from './heads.ts'
+import { bytesOf, isWithEncodings, Kept } from './kept.ts'
+import { Recency } from './recency.ts'
+import { SegmentedMap } from './segmented-map.ts'
+import { type Schedule, TagIndex } from './tag-index.ts'
+import { bytesForViews, type View, Views } from './views.ts'
 
 /** How `memory()` is bounded. */
 export interface MemoryOptions {
@@ -27,11 +24,6 @@ export interface MemoryOptions {
   schedule?: Schedule
 }
 
-interface Held extends Member {
-  readonly entry: Entry
-  readonly keepUntil: number
-}
-
 /** Keeps entries in this process, the least recently used leaving first. Throws `ERR_TAGCACHE_OPTION_VALUE` for bad bounds. */
 export function memory(options: MemoryOptions = {}): TagBackend<true> {
   checkOptions('memory()', options, ['maxSize', 'maxEntries', 'time', 'schedule'])
@@ -43,8 +35,9 @@ export function memory(options: MemoryOptions = {}): TagBackend<true> {
   )
 }
 
-// One body may take a sixteenth of the memory, so that a few large ones cannot push out everything else.
-const LARGEST_BODY_SHARE = 16
+// One body may take a sixteenth of the memory, so that a few large ones cannot push out everything else; and as much is set
+// aside for entries as they are handed out.
+const SHARE = 16
 
 // Beyond that nobody wants to know how many entries carry a tag, and counting takes time.
 const MOST_COUNTED = 10_000
@@ -53,31 +46,37 @@ class MemoryBackend implements TagBackend<true> {
   readonly sync = true
   readonly maxBodySize: number
   readonly maxBytes: number
-  readonly #maxEntries: number
+  readonly #mostBytes: number
+  readonly #mostEntries: number
   readonly #time: Pick<Time, 'now'>
-  readonly #index: TagIndex<Held>
-  #held: LRUCache<string, Held>
+  readonly #index: TagIndex<Kept>
+  readonly #views: Views
   readonly #listeners: ((removal: Removal) => void)[] = []
-  /** Why entries leave now; undefined where one only makes room for itself. */
-  #reason: RemovalReason | undefined = 'evicted'
+  #kept = new SegmentedMap<Kept>()
+  #order = new Recency<Kept>()
+  #heads = new Heads()
+  #entries = 0
+  #bytes = 0
 
   constructor(maxSize: number, maxEntries: number, time: Pick<Time, 'now'>, schedule: Schedule | undefined) {
-    this.maxBodySize = Math.floor(maxSize / LARGEST_BODY_SHARE)
-    this.#maxEntries = maxEntries
-    this.#time = time
-    this.#index = new TagIndex<Held>((held) => this.#remove(held, 'invalidated'), schedule)
+    const forViews = bytesForViews(maxSize / SHARE)
+    this.maxBodySize = Math.floor(maxSize / SHARE)
     this.maxBytes = maxSize
-    this.#held = this.#hold()
+    this.#mostBytes = maxSize - forViews
+    this.#mostEntries = maxEntries
+    this.#time = time
+    this.#index = new TagIndex<Kept>((kept) => this.#remove(kept, 'invalidated'), schedule)
+    this.#views = new Views(forViews)
   }
 
   lookup(key: string): Lookup {
-    const held = this.#held.get(key)
-    if (held === undefined) return { entry: undefined, invalidatedAt: 0, clock: this.#index.clock }
-    if (held.keepUntil <= this.#time.now()) {
-      this.#remove(held, 'expired')
-      return { entry: undefined, invalidatedAt: 0, clock: this.#index.clock }
+    const view = this.#find(key)
+    if (view && view.keepUntil > this.#time.now()) {
+      this.#order.use(view.kept)
+      return this.#show(view)
     }
-    return this.#show(held)
+    if (view) this.#remove(view.kept, 'expired')
+    return { entry: undefined, invalidatedAt: 0, clock: this.#index.clock }
   }
 
   clock(): number {
@@ -90,14 +89,18 @@ class MemoryBackend implements TagBackend<true> {
 
   store(entry: Entry, ttl: number): boolean {
     if (isOutdated(entry.stamp, this.#index.invalidatedAt(entry.tags))) return false
-    const existing = this.#held.peek(entry.key)
-    if (existing) this.#remove(existing, isSameResponse(existing.entry, entry) ? undefined : 'replaced')
-    const held: Held = { entry, stamp: entry.stamp, keepUntil: this.#time.now() + ttl, links: [] }
-    this.#index.attach(held, entry.tags)
-    this.#held.set(entry.key, held)
-    if (!this.#held.has(entry.key)) this.#index.detach(held)
-    while (this.#held.size > this.#maxEntries) this.#held.pop()
-    return this.#held.has(entry.key)
+    const head = this.#heads.take(entry)
+    const kept = new Kept(entry, head, this.#time.now() + ttl)
+    const existing = this.#kept.get(entry.key)
+    if (existing) this.#remove(existing, isWithEncodings(kept, existing) ? undefined : 'replaced')
+    this.#index.attach(kept, entry.tags)
+    if (bytesOf(kept) + head.bytes > this.#mostBytes) {
+      this.#drop(kept)
+      return false
+    }
+    this.#add(kept)
+    this.#evict()
+    return true
   }
 
   invalidate(tags: readonly string[]): void {
@@ -105,23 +108,30 @@ class MemoryBackend implements TagBackend<true> {
   }
 
   delete(key: string): boolean {
-    const held = this.#held.peek(key)
-    if (held) this.#remove(held, 'deleted')
-    return held !== undefined
+    const kept = this.#kept.get(key)
+    if (kept) this.#remove(kept, 'deleted')
+    return kept !== undefined
   }
 
+  // What there was is left to the garbage collector as a whole.
   clear(): void {
-    const entries = this.#held.size
+    const entries = this.#entries
     this.#index.clear()
-    this.#held = this.#hold()
+    this.#views.clear()
+    this.#kept = new SegmentedMap()
+    this.#order = new Recency()
+    this.#heads = new Heads()
+    this.#entries = 0
+    this.#bytes = 0
     if (entries > 0) this.#tell({ reason: 'deleted', entries })
   }
 
   list(tag: string, limit: number): Lookup[] {
     const found: Lookup[] = []
-    for (const held of this.#index.newest(tag)) {
+    for (const { key } of this.#index.newest(tag)) {
       if (found.length >= limit) break
-      if (held.keepUntil > this.#time.now()) found.push(this.#show(held))
+      const view = this.#find(key)
+      if (view && view.keepUntil > this.#time.now()) found.push(this.#show(view))
     }
     return found
   }
@@ -139,16 +149,16 @@ class MemoryBackend implements TagBackend<true> {
 
   /** In the order of their keys. */
   async entries(query: Query): Promise<Page<Lookup>> {
-    const { names, next } = await firstNames([...this.#held.keys()], query)
-    const held = names.flatMap((key) => this.#held.peek(key) ?? [])
+    const { names, next } = await firstNames(this.#kept.keys(), query)
+    const found = names.flatMap((key) => this.#find(key) ?? [])
     return {
-      items: held.filter(({ keepUntil }) => keepUntil > this.#time.now()).map((one) => this.#show(one)),
+      items: found.filter(({ keepUntil }) => keepUntil > this.#time.now()).map((one) => this.#show(one)),
       ...next,
     }
   }
 
   size(): BackendSize {
-    return { entries: this.#held.size, bytes: this.#held.calculatedSize }
+    return { entries: this.#entries, bytes: this.#bytes + this.#heads.bytes + this.#views.bytes }
   }
 
   onRemoval(listener: (removal: Removal) => void): void {
@@ -165,59 +175,54 @@ class MemoryBackend implements TagBackend<true> {
     return { tag, entries }
   }
 
-  #hold(): LRUCache<string, Held> {
-    return new LRUCache({
-      maxSize: this.maxBytes,
-      sizeCalculation: (held) => bytesOf(held.entry),
-      dispose: (held) => this.#leave(held),
-    })
+  // What is asked for often is little, and found there sooner than among all.
+  #find(key: string): View | undefined {
+    const view = this.#views.find(key)
+    if (view) return view
+    const kept = this.#kept.get(key)
+    return kept && this.#views.make(kept, this.#index.tagsOf(kept))
   }
 
-  #show(held: Held): Lookup {
-    return { entry: held.entry, invalidatedAt: this.#index.latestOf(held), clock: this.#index.clock }
+  #show({ kept, entry }: View): Lookup {
+    return { entry, invalidatedAt: this.#index.latestOf(kept), clock: this.#index.clock }
   }
 
-  #remove(held: Held, reason: RemovalReason | undefined): void {
-    this.#reason = reason
-    this.#held.delete(held.entry.key)
-    this.#reason = 'evicted'
+  #isOver({ time, keptFor }: Kept): boolean {
+    return time + keptFor <= this.#time.now()
   }
 
-  #leave(held: Held): void {
-    this.#index.detach(held)
-    if (this.#reason === undefined) return
-    const expired = this.#reason === 'evicted' && held.keepUntil <= this.#time.now()
-    this.#tell({ reason: expired ? 'expired' : this.#reason, entries: 1, key: held.entry.key })
+  #add(kept: Kept): void {
+    this.#kept.set(kept.key, kept)
+    this.#order.add(kept)
+    this.#entries += 1
+    this.#bytes += bytesOf(kept)
+  }
+
+  #evict(): void {
+    while (this.#entries > this.#mostEntries || this.#bytes + this.#heads.bytes > this.#mostBytes) {
+      const { oldest } = this.#order
+      if (!oldest) return
+      this.#remove(oldest, this.#isOver(oldest) ? 'expired' : 'evicted')
+    }
+  }
+
+  // Without a reason where it only makes room for itself.
+  #remove(kept: Kept, reason: RemovalReason | undefined): void {
+    this.#entries -= 1
+    this.#bytes -= bytesOf(kept)
+    this.#kept.delete(kept.key)
+    this.#order.remove(kept)
+    this.#views.drop(kept.key)
+    this.#drop(kept)
+    if (reason) this.#tell({ reason, entries: 1, key: kept.key })
+  }
+
+  #drop(kept: Kept): void {
+    this.#index.detach(kept)
+    this.#heads.release(kept.head)
   }
 
   #tell(removal: Removal): void {
     for (const listener of this.#listeners) listener(removal)
   }
-}
-
-// What the objects around an entry, a header field and a tag take, measured by `npm run bench` (memory per entry), rounded up.
-const ENTRY_OVERHEAD = 640
-const FIELD_OVERHEAD = 72
-const TAG_OVERHEAD = 160
-// The heads that are made of a response for its answers without a coding and in each, which are kept with it.
-const REPRESENTATION_OVERHEAD = 640
-const ENCODING_OVERHEAD = 1088
-
-function bytesOf(entry: Entry): number {
-  const { headers, trailers, body, encodings } = entry.response
-  let bytes = ENTRY_OVERHEAD + entry.key.length * 2 + body.byteLength
-  for (const tag of entry.tags) bytes += TAG_OVERHEAD + tag.length
-  for (const field of headers) bytes += bytesOfField(field)
-  for (const field of trailers) bytes += bytesOfField(field)
-  if (encodings) bytes += bytesOfEncodings(encodings)
-  return bytes
-}
-
-function bytesOfEncodings(encodings: readonly Encoding[]): number {
-  return encodings.reduce((sum, { body }) => sum + ENCODING_OVERHEAD + body.byteLength, REPRESENTATION_OVERHEAD)
-}
-
-function bytesOfField({ name, value }: HeaderField): number {
-  const length = typeof value === 'string' ? value.length : value.reduce((sum, line) => sum + line.length + 16, 0)
-  return FIELD_OVERHEAD + name.length + length
 }

@@ -1,25 +1,41 @@
 import { isOutdated } from '../core/tags.ts'
+import { SegmentedMap } from './segmented-map.ts'
 
 /** Something kept that carries tags. */
 export interface Member {
   readonly stamp: number
-  /** This member's place in the list of each of its tags; the index fills and empties it. */
+  /** This member's tags, each with where it stands among those that carry it; the index fills and empties it. */
   links: Link[]
 }
 
-interface Link {
+/** A tag that nobody else carries is its name alone; of the others, the chunk that the member is in. */
+export type Link = string | Chunk
+
+/** The links of all that carry nothing: a new list for each that is detached would be collected as late as the member itself. */
+export const NO_LINKS: Link[] = []
+
+/** Members that carry one tag and were attached one after the other, the oldest first. */
+interface Chunk {
   readonly node: Node
-  readonly member: Member
-  readonly order: number
-  previous: Link | undefined
-  next: Link | undefined
+  members: Member[]
+  older: Chunk | undefined
+  newer: Chunk | undefined
 }
 
-interface Node {
-  readonly tag: string
-  invalidatedAt: number
-  oldest: Link | undefined
-  newest: Link | undefined
+/** The tag that a member is linked to. */
+export function tagOf(link: Link): string {
+  return typeof link === 'string' ? link : link.node.tag
+}
+
+/** A tag that several carry, or that was invalidated. */
+class Node {
+  oldest: Chunk | undefined = undefined
+  newest: Chunk | undefined = undefined
+
+  constructor(
+    readonly tag: string,
+    public invalidatedAt: number,
+  ) {}
 }
 
 /** Gives `run` a turn of its own on the event loop. */
@@ -29,6 +45,10 @@ export type Schedule = (run: () => void) => void
 export const nextTurn: Schedule = (run) => void setImmediate(run).unref()
 
 const MEMBERS_PER_SLICE = 500
+const MILLISECONDS_PER_SLICE = 1
+const MEMBERS_PER_GLANCE_AT_THE_TIME = 25
+// Small enough to be searched, large enough that what surrounds the members does not count.
+const MEMBERS_PER_CHUNK = 32
 const MOST_MEMBERLESS_TAGS = 10_000
 
 /**
@@ -37,24 +57,27 @@ const MOST_MEMBERLESS_TAGS = 10_000
  * forgotten, the floor rises to its last invalidation, and what was computed from before the floor counts as outdated.
  */
 export class TagIndex<M extends Member> {
-  readonly #nodes = new Map<string, Node>()
+  // A tag that one member alone carries, and that was not invalidated, needs no node: the member stands in its place.
+  #nodes = new SegmentedMap<Node | M>()
   readonly #memberless = new Set<Node>()
   readonly #invalidated = new Set<Node>()
   readonly #reclaim: (member: M) => void
   readonly #schedule: Schedule
+  readonly #now: () => number
   #clock = 1
   #floor = 0
   #clearedAt = 0
-  #orders = 0
   #scheduled = false
 
   /**
    * @param reclaim called for each outdated member, some time after the invalidation; it has to `detach` the member
    * @param schedule how slices of that work get their turn
+   * @param now milliseconds, by which a slice ends
    */
-  constructor(reclaim: (member: M) => void, schedule: Schedule = nextTurn) {
+  constructor(reclaim: (member: M) => void, schedule: Schedule = nextTurn, now = () => performance.now()) {
     this.#reclaim = reclaim
     this.#schedule = schedule
+    this.#now = now
   }
 
   get clock(): number {
@@ -64,25 +87,34 @@ export class TagIndex<M extends Member> {
   /** Everything carries the purge of everything, tags or not. */
   invalidatedAt(tags: readonly string[]): number {
     let latest = this.#clearedAt
-    for (const tag of tags) latest = Math.max(latest, this.#nodes.get(tag)?.invalidatedAt ?? this.#floor)
+    for (const tag of tags) latest = Math.max(latest, this.#known(this.#nodes.get(tag)))
     return latest
   }
 
   /** The same for a member, without looking its tags up. */
   latestOf(member: M): number {
     let latest = 0
-    for (const link of member.links) latest = Math.max(latest, link.node.invalidatedAt)
+    for (const link of member.links) {
+      if (typeof link !== 'string' && link.node.invalidatedAt > latest) latest = link.node.invalidatedAt
+    }
     return latest
   }
 
+  /** The tags that a member carries. */
+  tagsOf(member: M): string[] {
+    return member.links.map(tagOf)
+  }
+
   attach(member: M, tags: readonly string[]): void {
-    const order = ++this.#orders
-    member.links = tags.map((tag) => this.#append(this.#nodeOf(tag), member, order))
+    member.links = tags.map((tag) => this.#link(tag, member))
   }
 
   detach(member: M): void {
-    for (const link of member.links) this.#unlink(link)
-    member.links = []
+    for (const link of member.links) {
+      if (typeof link !== 'string') this.#unlink(link, member)
+      else if (this.#nodes.get(link) === member) this.#nodes.delete(link)
+    }
+    member.links = NO_LINKS
   }
 
   invalidate(tags: readonly string[]): void {
@@ -100,14 +132,16 @@ export class TagIndex<M extends Member> {
   clear(): void {
     this.#floor = ++this.#clock
     this.#clearedAt = this.#clock
-    this.#nodes.clear()
+    this.#nodes = new SegmentedMap()
     this.#memberless.clear()
     this.#invalidated.clear()
   }
 
   /** The members that carry the tag, newest first. */
   *newest(tag: string): Generator<M> {
-    for (let link = this.#nodes.get(tag)?.newest; link; link = link.previous) yield link.member as M
+    const holder = this.#nodes.get(tag)
+    if (holder && !(holder instanceof Node)) yield holder
+    else for (let chunk = holder?.newest; chunk; chunk = chunk.older) yield* chunk.members.toReversed() as M[]
   }
 
   /** The tags that are remembered, with members or without. */
@@ -120,30 +154,60 @@ export class TagIndex<M extends Member> {
     return this.#nodes.size
   }
 
-  #nodeOf(tag: string): Node {
-    let node = this.#nodes.get(tag)
-    if (!node) {
-      node = { tag, invalidatedAt: this.#floor, oldest: undefined, newest: undefined }
-      this.#nodes.set(tag, node)
-    }
+  // A tag that one member carries had not been invalidated after its stamp, nor was it since.
+  #known(holder: Node | M | undefined): number {
+    if (holder instanceof Node) return holder.invalidatedAt
+    return holder ? Math.min(holder.stamp, this.#floor) : this.#floor
+  }
+
+  #link(tag: string, member: M): Link {
+    const holder = this.#nodes.get(tag)
+    if (holder instanceof Node) return this.#append(holder, member)
+    if (holder && holder !== member) return this.#append(this.#share(tag, holder), member)
+    this.#nodes.set(tag, member)
+    return tag
+  }
+
+  // One member alone carried the tag.
+  #share(tag: string, holder: M): Node {
+    const node = new Node(tag, this.#known(holder))
+    this.#nodes.set(tag, node)
+    holder.links[holder.links.indexOf(tag)] = this.#append(node, holder)
     return node
   }
 
-  #append(node: Node, member: M, order: number): Link {
-    const link: Link = { node, member, order, previous: node.newest, next: undefined }
-    if (node.newest) node.newest.next = link
-    else node.oldest = link
-    node.newest = link
-    this.#memberless.delete(node)
-    return link
+  #nodeOf(tag: string): Node {
+    const holder = this.#nodes.get(tag)
+    if (holder instanceof Node) return holder
+    if (holder) return this.#share(tag, holder)
+    const node = new Node(tag, this.#floor)
+    this.#nodes.set(tag, node)
+    return node
   }
 
-  #unlink(link: Link): void {
-    const { node, previous, next } = link
-    if (previous) previous.next = next
-    else node.oldest = next
-    if (next) next.previous = previous
-    else node.newest = previous
+  #append(node: Node, member: M): Chunk {
+    const { newest } = node
+    if (newest && newest.members.length < MEMBERS_PER_CHUNK) {
+      // A list that is pushed to keeps room for more, which most tags never need, and no chunk that is full.
+      if (newest.older) newest.members.push(member)
+      else newest.members = newest.members.concat(member)
+      return newest
+    }
+    if (newest?.older) newest.members = newest.members.slice()
+    const chunk: Chunk = { node, members: [member], older: newest, newer: undefined }
+    if (newest) newest.newer = chunk
+    else node.oldest = chunk
+    node.newest = chunk
+    this.#memberless.delete(node)
+    return chunk
+  }
+
+  #unlink(chunk: Chunk, member: M): void {
+    const { node, members, newer } = chunk
+    if (members[0] === member) members.shift()
+    else members.splice(members.indexOf(member), 1)
+    if (members.length === 0) takeOut(chunk)
+    else if (newer && members.length + newer.members.length <= MEMBERS_PER_CHUNK / 2) merge(chunk, newer)
     if (!node.oldest) this.#keepMemberless(node)
   }
 
@@ -177,13 +241,35 @@ export class TagIndex<M extends Member> {
 
   // Members are attached only while they are valid, so in a tag's list the outdated ones come first.
   #reclaimSlice(): void {
+    const end = this.#now() + MILLISECONDS_PER_SLICE
     let left = MEMBERS_PER_SLICE
     for (const node of this.#invalidated) {
-      while (node.oldest && isOutdated(node.oldest.member.stamp, node.invalidatedAt)) {
-        if (left-- === 0) return
-        this.#reclaim(node.oldest.member as M)
+      for (let member = oldestOf(node); member; member = oldestOf(node)) {
+        if (!isOutdated(member.stamp, node.invalidatedAt)) break
+        if (left === 0 || (left % MEMBERS_PER_GLANCE_AT_THE_TIME === 0 && this.#now() >= end)) return
+        left -= 1
+        this.#reclaim(member as M)
       }
       this.#invalidated.delete(node)
     }
   }
+}
+
+function oldestOf(node: Node): Member | undefined {
+  return node.oldest?.members[0]
+}
+
+// Whoever goes through the chunks from new to old may be at this one: it still knows the older one.
+function takeOut({ node, older, newer }: Chunk): void {
+  if (older) older.newer = newer
+  else node.oldest = newer
+  if (newer) newer.older = older
+  else node.newest = older
+}
+
+// Into the newer one, where whoever goes from new to old has been already.
+function merge(chunk: Chunk, newer: Chunk): void {
+  for (const { links } of chunk.members) links[links.indexOf(chunk)] = newer
+  newer.members = [...chunk.members, ...newer.members]
+  takeOut(chunk)
 }

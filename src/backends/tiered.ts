@@ -4,7 +4,7 @@ import { isOutdated } from '../core/tags.ts'
 import { inTime, monotonicTime, type Time } from '../core/time.ts'
 import { badValue, checkOptions, type Duration, durationOf, hasMethods } from '../core/values.ts'
 import { TagcacheError, type WarningCode } from '../errors.ts'
-import type { BackendSize, Board, Changes, Feed, Leases, Lookup, LookupNeeds, TagBackend } from './backend.ts'
+import type { BackendSize, Board, Changes, Copy, Feed, Leases, Lookup, LookupNeeds, TagBackend } from './backend.ts'
 
 /** How two tiers work together. */
 export interface TieredOptions {
@@ -69,7 +69,7 @@ class Tiered implements TagBackend<false> {
   readonly #far: TagBackend<false>
   readonly #feed: Feed
   readonly #options: Resolved
-  // A copy is stamped by the near tier's clock: with what had been heard of when `far` was asked for it.
+  // Made once for each copy that the near tier hands out.
   readonly #originals = new WeakMap<Entry, Original>()
   readonly #trustListeners: ((isTrusted: boolean) => void)[] = []
   #position: string | undefined
@@ -185,9 +185,18 @@ class Tiered implements TagBackend<false> {
   #copyOf(key: string): Original | undefined {
     const { entry, invalidatedAt } = this.#near.lookup(key)
     if (!entry || isOutdated(entry.stamp, invalidatedAt)) return undefined
-    const original = this.#originals.get(entry)
+    const original = this.#originalOf(entry)
     // Another process may have a newer one by then.
     return original && freshFor(original.entry, Date.now()) > 0 ? original : undefined
+  }
+
+  #originalOf(copy: Entry | Copy): Original | undefined {
+    const known = this.#originals.get(copy)
+    if (known || !('origin' in copy)) return known
+    const { origin, ...entry } = copy
+    const original = { entry: { ...entry, tags: copy.tags.slice(0, -1), stamp: origin.stamp }, clock: origin.clock }
+    this.#originals.set(copy, original)
+    return original
   }
 
   #fetch(key: string, needs: LookupNeeds): MaybePromise<Lookup> {
@@ -199,12 +208,13 @@ class Tiered implements TagBackend<false> {
     })
   }
 
-  // What is heard of from then on outdates the copy; what had been heard of before, `far` had taken into account.
+  // It is stamped by the near tier's clock: what is heard of from then on outdates it; what had been heard of before, `far` had
+  // taken into account.
   #copy(entry: Entry, clock: number, heard: number): void {
     const left = freshFor(entry, Date.now())
     if (left <= 0 || entry.response.body.byteLength > this.#near.maxBodySize) return
-    const copy = { ...entry, tags: [...entry.tags, ownTag(entry.key)], stamp: heard }
-    this.#originals.set(copy, { entry, clock })
+    const tags = [...entry.tags, ownTag(entry.key)]
+    const copy: Copy = { ...entry, tags, stamp: heard, origin: { stamp: entry.stamp, clock } }
     this.#near.store(copy, left)
   }
 

@@ -85,12 +85,6 @@ export function freshFor(entry: Entry, now: number): number {
   return entry.lifetime - Math.max(0, now - entry.time)
 }
 
-/** Whether the other one is the same response, with encodings that were made of it since. */
-export function isSameResponse(one: Entry, other: Entry): boolean {
-  if (one.response.encodings?.length !== 0 || !other.response.encodings?.length) return false
-  return one.stamp === other.stamp && one.time === other.time && one.response.body === other.response.body
-}
-
 /** Whether this is an entry that can be answered with; a backend may have handed out anything. */
 export function isSound(entry: unknown): entry is Entry {
   if (!isObject(entry)) return false

@@ -88,8 +88,8 @@ export interface ExplainedEntry {
 export interface ExplainedTag {
   /** The tag; of what the cache has added, the name under which the backend knows it. */
   readonly name: string
-  /** A tag of the route's, the URI of the response, or what `clear()` purges. */
-  readonly kind: 'tag' | 'uri' | 'everything'
+  /** A tag that the route gives, the route itself, the URI of the response, or what `clear()` purges. */
+  readonly kind: 'tag' | 'route' | 'uri' | 'everything'
   /** Its last invalidation, on the invalidation clock; 0 where none is known, undefined where the backend does not say. */
   readonly invalidatedAt: number | undefined
 }

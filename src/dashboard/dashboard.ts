@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Cache } from '../cache.ts'
 import { combined } from '../http/fields.ts'
 import { codingWeights, weightOf } from '../http/negotiation.ts'
-import { isQuestion } from '../node/question.ts'
+import { isQuestion, rememberHome } from '../node/question.ts'
 import { queryOf } from '../node/target.ts'
 import { type Answering, type Desk, QUESTIONS, READS, tick, WRITES } from './api.ts'
 import { readObject } from './body.ts'
@@ -20,8 +20,8 @@ export type { Authorisation, Authorize, DashboardOptions } from './options.ts'
 export { byToken } from './visitor.ts'
 
 /** As much of a Koa context as a dashboard needs. */
-export interface KoaContext<Req extends IncomingMessage = IncomingMessage> {
-  readonly req: Req
+export interface DashboardContext {
+  readonly req: IncomingMessage
   readonly res: ServerResponse
   readonly originalUrl: string
   readonly request: { readonly body?: unknown }
@@ -33,7 +33,7 @@ export interface Dashboard<Req = IncomingMessage, Ctx = unknown> {
   /** For Express, Connect and node:http. What is not under its `path` goes on to `next`. */
   (req: Req, res: ServerResponse, next?: (error?: unknown) => void): void
   /** For Koa: `app.use(dashboard(cache, { authorize, path: '/cache' }).koa)`, or mounted with koa-mount. */
-  readonly koa: (ctx: Ctx & KoaContext, next: () => Promise<unknown>) => Promise<void>
+  readonly koa: (ctx: Ctx & DashboardContext, next: () => Promise<unknown>) => Promise<void>
   /** Ends what it has started; the cache does that when it is closed. */
   close(): void
 }
@@ -57,7 +57,7 @@ export function dashboard<
       void serve(counter, { req, res, context: undefined as Ctx, parsed: body }, place)
     },
     {
-      async koa(ctx: Ctx & KoaContext, next: () => Promise<unknown>) {
+      async koa(ctx: Ctx & DashboardContext, next: () => Promise<unknown>) {
         const { req, res, originalUrl } = ctx
         const place = placeOf(req.url ?? '', originalUrl, counter.options.path)
         if (!place) return void (await next())
@@ -110,7 +110,9 @@ async function serve<Req extends IncomingMessage, Ctx>(
     // Nobody is there to watch.
     if (isQuestion(req)) throw new Refusal(403, 'forbidden', 'A dashboard is not to be explained.')
     const visitor = await admit(counter, call)
-    // Koa begins with 404; whoever answers says another status.
+    const { flow } = counter.desk.cache
+    // Before anybody has asked for anything else, this is the application that can be asked to explain.
+    if (!flow.hasApplication) rememberHome(flow, req, undefined)
     await answer(counter, call, place, visitor)
   } catch (error) {
     sendRefusal(req, res, error)

@@ -10,22 +10,16 @@ export interface AskedRequest {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** As much of a cache as explains requests. */
-export interface Explains {
-  explain(request: AskedRequest, other?: AskedRequest): unknown
-}
-
 const LONGEST_URL = 16_000
 const MOST_FIELDS = 100
 
-/** Whether this cache can explain. */
-export function canExplain(cache: Cache): cache is Cache & Explains {
-  return typeof (cache as Partial<Explains>).explain === 'function'
+/** Whether this cache can explain: one without an adapter has no application to ask. */
+export function canExplain(cache: Cache): boolean {
+  return cache.flow.ask !== undefined
 }
 
 /** What a cache says of one request, or of two. Throws a `Refusal`. */
 export async function explain(cache: Cache, given: Readonly<Record<string, unknown>>): Promise<unknown> {
-  if (!canExplain(cache)) throw new Refusal(501, 'no-explain', 'This version of the cache cannot explain requests.')
   const request = requestOf(given.request)
   const other = given.other === undefined || given.other === null ? undefined : requestOf(given.other)
   try {

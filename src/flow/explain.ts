@@ -130,6 +130,11 @@ const MOST_TAGS = 100
 
 async function showTag(flow: Flow, { key }: Entry, tag: string): Promise<ExplainedTag> {
   const [name] = flow.tagNames([tag])
-  const kind = name !== undefined ? 'tag' : flow.implicitTags.includes(tag) ? 'everything' : 'uri'
+  const kind = name === undefined ? impliedKind(flow, tag) : 'tag'
   return { name: name ?? tag, kind, invalidatedAt: await flow.guard.invalidatedAt([tag], key) }
+}
+
+function impliedKind(flow: Flow, tag: string): ExplainedTag['kind'] {
+  if (flow.implicitTags.includes(tag)) return 'everything'
+  return tag.startsWith(flow.backendName('route/')) ? 'route' : 'uri'
 }

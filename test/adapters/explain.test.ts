@@ -49,7 +49,7 @@ describe.each(all)('$name', (stack) => {
     const hit = await cache.explain(new Request(`http://${host}/items/1`))
     expect(hit.decision).toEqual({ outcome: 'hit', text: 'It would hit: a fresh response is stored.' })
     expect(hit.entry).toMatchObject({ status: 200, age: 4, ttl: 6, lifetime: 10, size: 5, isInvalidated: false })
-    expect(hit.entry!.tags).toMatchObject([{ name: 'items', kind: 'tag' }, { kind: 'uri' }])
+    expect(hit.entry!.tags).toMatchObject([{ kind: 'route' }, { name: 'items', kind: 'tag' }, { kind: 'uri' }])
     expect([cache.stats().requests, (await get('/items/1')).text]).toEqual([2, 'run 2'])
   })
 

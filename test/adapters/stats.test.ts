@@ -213,8 +213,11 @@ describe.each([
     expect(stats.faults > 0).toBe(share > 0)
     expect(stats.reasons.backend === undefined).toBe(share === 0)
     await expectExported(registry, stats)
-    if (backend.entries)
-      expect(await weighAnew(backend, make(time))).toEqual({ entries: stats.entries, bytes: stats.bytes })
+    if (backend.entries) {
+      const { entries, bytes } = await weighAnew(backend, make(time))
+      // Beside the entries there may be what is ready for those that are asked for often.
+      expect([entries, bytes <= stats.bytes]).toEqual([stats.entries, true])
+    }
     await served.cache.clear()
     await until(() => served.cache.stats().bytes === 0)
     expectSums(served.cache.stats())

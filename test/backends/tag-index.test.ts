@@ -3,18 +3,23 @@ import { describe, expect, it } from 'vitest'
 import { type Member, TagIndex } from '../../src/backends/tag-index.ts'
 import { isOutdated } from '../../src/core/tags.ts'
 import { Slices } from '../support/backends.ts'
+import { ManualTime } from '../support/time.ts'
 
 interface Named extends Member {
   readonly name: string
 }
 
-function setUp() {
+/** An index by a clock on which it takes so many milliseconds to reclaim a member. */
+function setUp(perMember = 0) {
   const slices = new Slices()
+  const time = new ManualTime()
   const reclaimed: string[] = []
-  const index: TagIndex<Named> = new TagIndex<Named>((member) => {
+  const reclaim = (member: Named) => {
     reclaimed.push(member.name)
     index.detach(member)
-  }, slices.schedule)
+    time.move(perMember)
+  }
+  const index: TagIndex<Named> = new TagIndex<Named>(reclaim, slices.schedule, time.now)
   const attach = (name: string, tags: string[], stamp = index.clock) => {
     const member: Named = { name, stamp, links: [] }
     index.attach(member, tags)
@@ -91,6 +96,17 @@ describe('TagIndex', () => {
     expect(index.tags, 'the tags are remembered for those still computing').toBe(2)
   })
 
+  it('reclaims for a millisecond at a time, where that is less', () => {
+    const { index, slices, reclaimed, attach } = setUp(1 / 128)
+    for (let at = 0; at < 1000; at++) attach(`${at}`, ['all'])
+    index.invalidate(['all'])
+    slices.runOne()
+    expect(reclaimed.length).toBeGreaterThanOrEqual(128)
+    expect(reclaimed.length).toBeLessThan(128 + 25)
+    slices.runAll()
+    expect(reclaimed.length).toBe(1000)
+  })
+
   it('schedules one slice at a time, however many invalidations there are', () => {
     const { index, slices, attach } = setUp()
     for (let at = 0; at < 100; at++) {
@@ -162,6 +178,31 @@ describe('TagIndex', () => {
     expect([reclaimed, index.tags]).toEqual([[], 0])
     attach('again', ['t'])
     expect(isOutdated(index.clock, index.invalidatedAt(['t']))).toBe(false)
+  })
+
+  it('lists those that are left of many, newest first, with the tags that each was given', () => {
+    const tags = fc.subarray(['few', 'many', 'all'])
+    const given = fc.array(fc.record({ tags, isLeft: fc.boolean(), place: fc.nat() }), { maxLength: 200 })
+    fc.assert(
+      fc.property(given, (given) => {
+        const { index, attach, names } = setUp()
+        const members = given.map(({ tags, ...more }, at) => {
+          const all = ['every', ...tags, `own ${at}`]
+          return { ...more, at, tags: all, member: attach(`${at}`, all) }
+        })
+        const leaving = members.filter(({ isLeft }) => !isLeft).sort((one, other) => one.place - other.place)
+        for (const { member } of leaving) index.detach(member)
+        const left = members.filter(({ isLeft }) => isLeft).toReversed()
+        for (const tag of ['every', 'few', 'many', 'all']) {
+          const carriers = left.filter(({ tags }) => tags.includes(tag))
+          expect(names(tag)).toEqual(carriers.map(({ at }) => `${at}`))
+        }
+        for (const { member, tags } of left) expect(index.tagsOf(member)).toEqual(tags)
+        for (const { member } of left) index.detach(member)
+        expect(index.tags).toBe(0)
+      }),
+      { numRuns: 200 },
+    )
   })
 
   it('agrees with a model that forgets nothing, and errs only towards outdated', () => {

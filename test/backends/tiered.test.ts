@@ -192,6 +192,17 @@ describe.each([ioredis, nodeRedis])('two tiers, by $name', (library) => {
     expect(await commandsOf(server)).toBe(commands)
   })
 
+  it('answer from a near one that does not remember what it has handed out', async () => {
+    await fresh()
+    const node = await nodeAt(server.port, { library, nearSize: '40kb' })
+    await warm(node)
+    for (let at = 0; at < 3; at++) expect(await node.get()).toEqual({ version: 1, tier: 'near' })
+    await node.put()
+    expect(await node.get()).toEqual({ version: 2, tier: 'handler' })
+    await warm(node)
+    expect(await node.get()).toEqual({ version: 2, tier: 'near' })
+  })
+
   it('ask for news four times in `maxStaleness`, however many requests there are', async () => {
     await fresh()
     const node = await nodeAt(server.port, { library, maxStaleness: '4s' })

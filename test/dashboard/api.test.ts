@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { tagcache } from '../../src/adapters/express.ts'
 import { redis } from '../../src/backends/redis/redis.ts'
 import { dashboard } from '../../src/dashboard/dashboard.ts'
-import { type Cache, createCache, keyValue, memory, tiered } from '../../src/index.ts'
+import { createCache, keyValue, memory, tiered } from '../../src/index.ts'
 import { ask, listen } from '../support/http.ts'
 import { startRedis } from '../support/redis.ts'
 import { ManualTime } from '../support/time.ts'
@@ -278,24 +278,9 @@ describe('the admin routes', () => {
     expect(await other.getByRequest('GET /b')).toBeUndefined()
   })
 
-  it('explain requests, where the cache can', async () => {
-    const { post, cache } = await board()
-    Object.assign(cache, { explain: undefined })
+  it('explain requests, and say where there is no application to ask', async () => {
+    const { post } = await board(undefined, ANN, {})
     const request = { method: 'get', url: '/products/1', headers: { Accept: 'text/html' } }
-    expect((await post('/api/explain', { request })).status).toBe(501)
-    const asked: unknown[] = []
-    const explain = async (...given: unknown[]) => {
-      asked.push(...given)
-      return { decision: 'hit' }
-    }
-    Object.assign(cache as Cache, { explain })
-    expect(jsonOf(await post('/api/explain', { request, other: { url: 'https://a.example/b' } }))).toEqual({
-      decision: 'hit',
-    })
-    expect(asked).toEqual([
-      { method: 'GET', url: '/products/1', headers: { accept: 'text/html' } },
-      { method: 'GET', url: 'https://a.example/b', headers: {} },
-    ])
     for (const bad of [
       {},
       { url: 'javascript:1' },
@@ -304,5 +289,15 @@ describe('the admin routes', () => {
       { url: '/', method: 'G T' },
     ])
       expect((await post('/api/explain', { request: bad })).status, JSON.stringify(bad)).toBe(400)
+    const { server, get } = await shop()
+    const explain = async (body: object) => {
+      const headers = { 'content-type': 'application/json', 'x-tagcache': '1' }
+      return jsonOf(
+        await ask(`${server.url}/cache/api/explain`, { method: 'POST', headers, body: JSON.stringify(body) }),
+      )
+    }
+    await get('/products/1')
+    expect(await explain({ request })).toMatchObject({ route: 'GET /products/:id', decision: { outcome: 'hit' } })
+    expect(await explain({ request, other: { url: '/products/2' } })).toMatchObject({ difference: { part: 'params' } })
   })
 })

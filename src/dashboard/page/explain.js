@@ -30,7 +30,7 @@ export function explain(given) {
       el('label', { class: 'inline', for: 'compare' }, both, ' Compare with another: why do they not share?'),
       el('button', { class: 'main end', disabled: !state.about.can.explain }, 'Explain'),
     ),
-    !state.about.can.explain && el('p', { class: 'soft' }, 'This version of the cache cannot explain requests.'),
+    !state.about.can.explain && el('p', { class: 'soft' }, 'This cache stands in no application that could be asked.'),
   )
   return { element: el('div', {}, el('h1', {}, 'Explain'), form, answer), search: first.url }
 }

@@ -52,7 +52,8 @@ export function duration(value) {
     Math.floor(seconds / 60) % 60,
   ]
   if (days > 0) return `${sign}${days} d ${hours} h`
-  return hours > 0 ? `${sign}${hours} h ${minutes} min` : `${sign}${minutes} min ${Math.floor(seconds % 60)} s`
+  if (hours > 0) return `${sign}${hours} h ${minutes} min`
+  return minutes >= 10 ? `${sign}${minutes} min` : `${sign}${minutes} min ${Math.floor(seconds % 60)} s`
 }
 
 /** @param {number} value in epoch milliseconds */

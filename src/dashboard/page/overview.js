@@ -7,7 +7,7 @@ import { reloadSeries, state } from './state.js'
 
 /** @type {Record<string, [string, string, string]>} */
 const HEALTH = {
-  well: ['Well', '', 'takes and answers everything'],
+  well: ['Well', '', 'no faults so far'],
   paused: ['Paused', 'bad', 'left alone after a fault; requests go to their handlers'],
   behind: ['Behind', 'bad', 'purges wait for it; nothing stored is trusted until then'],
   'near-lost': ['No news', 'warn', 'copies in this process are not trusted for want of news'],
@@ -137,7 +137,7 @@ function tilesOf() {
     tile('Handler time saved', duration(stats.savedSeconds), `${duration(saved / 1000)} in 5 min`),
     tile('Handler per request', milliseconds(spent / timed), `${milliseconds((spent + saved) / timed)} uncached`),
     memoryTile(stats, maxBytes),
-    tile('Backend', word, stats.faults > 0 ? `${count(stats.faults)} faults so far; ${meaning}` : meaning, kind),
+    tile('Backend', word, stats.faults > 0 ? `${count(stats.faults)} faults so far` : meaning, kind),
   ]
 }
 
@@ -148,7 +148,7 @@ function memoryTile(stats, maxBytes) {
     maxBytes === undefined
       ? null
       : el('meter', { min: 0, max: maxBytes, value: stats.bytes, 'aria-label': 'Share of the bound' })
-  const of = maxBytes === undefined ? '' : `, up to ${bytes(maxBytes)}`
+  const of = maxBytes === undefined ? '' : `, max ${bytes(maxBytes)}`
   return tile('Memory', bytes(stats.bytes), [full, `${count(stats.entries)} entries${of}`])
 }
 

@@ -1,0 +1,98 @@
+import type { Entry } from '../core/entry.ts'
+import { entryOf, type Kept, LARGEST_TEXT } from './kept.ts'
+
+/** An entry as it is handed out. */
+export interface View {
+  readonly kept: Kept
+  readonly entry: Entry
+  readonly keepUntil: number
+  readonly bytes: number
+  /** Whether somebody has looked for it since it was made, or since it was last spared. */
+  isUsed: boolean
+}
+
+const MOST_VIEWS = 4096
+// Objects for an entry, and what those who answer with it make of it, as `bench/server/charge.ts` measures it, rounded up.
+const VIEW_OVERHEAD = 2000
+const CODING_OVERHEAD = 1100
+
+const LARGEST_VIEW = VIEW_OVERHEAD + LARGEST_TEXT
+
+/** How many bytes are of use to views where they may have so many: not more than all of them take, and none if not one fits. */
+export function bytesForViews(most: number): number {
+  return most < LARGEST_VIEW ? 0 : Math.min(Math.floor(most), MOST_VIEWS * LARGEST_VIEW)
+}
+
+/**
+ * Entries as they were handed out, as long as they are asked for: whoever asks again gets the same objects, and with them what
+ * was made of them the first time.
+ */
+export class Views {
+  readonly #views = new Map<string, View>()
+  readonly #mostBytes: number
+  #bytes = 0
+
+  /** @param mostBytes what they may take together */
+  constructor(mostBytes: number) {
+    this.#mostBytes = mostBytes
+  }
+
+  /** What they take, in bytes. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  find(key: string): View | undefined {
+    const view = this.#views.get(key)
+    if (view && !view.isUsed) view.isUsed = true
+    return view
+  }
+
+  /** Makes one; where there is no room for it at all, it is not remembered. */
+  make(kept: Kept, tags: readonly string[]): View {
+    const { key, time, keptFor } = kept
+    const bytes = bytesOf(kept)
+    const view = { kept, entry: entryOf(kept, tags), keepUntil: time + keptFor, bytes, isUsed: false }
+    if (bytes > this.#mostBytes) return view
+    if (this.#views.size >= MOST_VIEWS || this.#bytes + bytes > this.#mostBytes) this.#makeRoom(bytes)
+    this.#views.set(key, view)
+    this.#bytes += bytes
+    return view
+  }
+
+  drop(key: string): void {
+    const view = this.#views.get(key)
+    if (!view) return
+    this.#views.delete(key)
+    this.#bytes -= view.bytes
+  }
+
+  clear(): void {
+    this.#views.clear()
+    this.#bytes = 0
+  }
+
+  // The oldest go, but for those that were asked for since: they are as good as new. Several at a time, since a Map finds its first
+  // by going past all that have left.
+  #makeRoom(bytes: number): void {
+    const fewer = MOST_VIEWS - MOST_VIEWS / 16
+    const less = this.#mostBytes - Math.max(bytes, this.#mostBytes / 16)
+    for (const [key, view] of this.#views) {
+      if (this.#views.size <= fewer && this.#bytes <= less) return
+      if (view.isUsed) this.#spare(key, view)
+      else this.drop(key)
+    }
+  }
+
+  #spare(key: string, view: View): void {
+    view.isUsed = false
+    this.#views.delete(key)
+    this.#views.set(key, view)
+  }
+}
+
+function bytesOf({ body, more }: Kept): number {
+  const encodings = more?.encodings?.length ?? 0
+  const codings = encodings > 0 ? (encodings + 1) * CODING_OVERHEAD : 0
+  return VIEW_OVERHEAD + codings + (typeof body === 'string' ? body.length : 0)
+}
