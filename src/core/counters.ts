@@ -5,7 +5,9 @@ import type { BackendStats, CacheEvent, CacheStats, Tally, Trace } from './trace
 
 // An app-wide `cached()` names routes by path, of which there is no end.
 const MOST_ROUTES = 500
-/** The name under which the routes are counted that came after too many others. */
+// Nor of how long a path may be, and the numbers are sent about.
+const LONGEST_ROUTE = 1000
+/** The name under which the routes are counted that came after too many others, or have longer names. */
 export const OTHER_ROUTES = '(other)'
 
 const OUTCOME_COUNTERS = {
@@ -105,7 +107,8 @@ export class Counters {
   }
 
   #addRoute(name: string): RouteCounters {
-    if (this.#routes.size >= MOST_ROUTES && name !== OTHER_ROUTES) return this.ofRoute(OTHER_ROUTES)
+    const isOne = this.#routes.size < MOST_ROUTES && name.length <= LONGEST_ROUTE
+    if (!isOne && name !== OTHER_ROUTES) return this.ofRoute(OTHER_ROUTES)
     const counters = new RouteCounters()
     this.#routes.set(name, counters)
     return counters

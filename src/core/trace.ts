@@ -129,7 +129,7 @@ export interface BackendStats {
 export interface CacheStats extends Tally {
   /** When that was, in epoch milliseconds. */
   readonly since: number
-  /** The same by route; those that came after the first 500 are one, `(other)`. */
+  /** The same by route; those that came after the first 500, or have names of over 1,000 characters, are one, `(other)`. */
   readonly routes: Readonly<Record<string, Tally>>
   readonly removals: Readonly<Record<RemovalReason, number>>
   readonly invalidations: number

@@ -50,9 +50,12 @@ export const WRITES: ReadonlyMap<string, Answering> = new Map<string, Answering>
   ['/api/purge', ({ cache }, { given, visitor }) => purgeAsked(cache.flow, given, visitor.name)],
 ])
 
-/** What everybody is told once a second. */
-export function tick({ cache, recorder }: Desk): object {
-  return { seconds: recorder.lastSeconds(), events: recorder.takeNews(), ...stats({ cache, recorder }) }
+/** What everybody is told once a second: no numbers by route, which may be hundreds, with names as long as paths. */
+export function tick(desk: Desk): object {
+  const { recorder } = desk
+  const { stats: all, ...more } = stats(desk)
+  const { routes: _, ...numbers } = all
+  return { seconds: recorder.lastSeconds(), events: recorder.news(), ...more, stats: numbers }
 }
 
 /** Whose numbers they are: one process knows of nobody else's requests. */
@@ -72,7 +75,7 @@ function about(desk: Desk, { visitor }: Question): object {
   }
 }
 
-function stats({ cache, recorder }: Pick<Desk, 'cache' | 'recorder'>): object {
+function stats({ cache, recorder }: Desk) {
   const { maxBytes } = cache.flow.guard
   return {
     of: whose(recorder),

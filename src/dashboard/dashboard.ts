@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Cache } from '../cache.ts'
 import { combined } from '../http/fields.ts'
 import { codingWeights, weightOf } from '../http/negotiation.ts'
-import { rememberHome } from '../node/question.ts'
+import { isQuestion, rememberHome } from '../node/question.ts'
 import { queryOf } from '../node/target.ts'
 import { type Answering, type Desk, QUESTIONS, READS, tick, WRITES } from './api.ts'
 import { readObject } from './body.ts'
@@ -107,6 +107,8 @@ async function serve<Req extends IncomingMessage, Ctx>(
 ): Promise<void> {
   const { req, res } = call
   try {
+    // Nobody is there to watch.
+    if (isQuestion(req)) throw new Refusal(403, 'forbidden', 'A dashboard is not to be explained.')
     const visitor = await admit(counter, call)
     const { flow } = counter.desk.cache
     // Before anybody has asked for anything else, this is the application that can be asked to explain.
@@ -149,7 +151,7 @@ function answer<Req extends IncomingMessage, Ctx>(
   if (file || answering || path === '/api/live') {
     allow(req, ['GET', 'HEAD'])
     if (file) return sendFile(req, res, file, place)
-    refuse(crossSiteRead(req.headers))
+    refuse(crossSiteRead(req.headers, counter.options.origins))
     return answering ? reply(counter, call, answering, visitor) : counter.live.open(req, res)
   }
   const write = WRITES.get(path)

@@ -36,7 +36,7 @@ function requestOf(given: unknown): AskedRequest {
   const fields = given as Record<string, unknown>
   const url = textOf(fields, 'url', LONGEST_URL)
   const method = textOf(fields, 'method', 20) ?? 'GET'
-  if (url === undefined || !/^(?:\/|https?:\/\/)/.test(url))
+  if (url === undefined || !/^(?:\/|https?:\/\/)[!-~\u0080-\uffff]*$/.test(url))
     throw new Refusal(400, 'bad-value', '"url" has to be a path, or an http URL.')
   if (!/^[\w!#$%&'*+.^`|~-]+$/.test(method)) throw new Refusal(400, 'bad-value', '"method" is none.')
   return { method: method.toUpperCase(), url, headers: headersOf(fields.headers ?? {}) }
@@ -44,8 +44,13 @@ function requestOf(given: unknown): AskedRequest {
 
 function headersOf(given: unknown): Readonly<Record<string, string>> {
   const fields = Object.entries(Object(given) as Record<string, unknown>)
-  const isSound = fields.every(([name, value]) => /^[\w!#$%&'*+.^`|~-]+$/.test(name) && typeof value === 'string')
+  const isSound = fields.every(([name, value]) => /^[\w!#$%&'*+.^`|~-]+$/.test(name) && isValue(value))
   if (!isSound || fields.length > MOST_FIELDS)
     throw new Refusal(400, 'bad-value', '"headers" has to be texts by the names of fields.')
   return Object.fromEntries(fields.map(([name, value]) => [name.toLowerCase(), String(value)]))
+}
+
+// What could not have come over a connection is not handed to the application either.
+function isValue(value: unknown): boolean {
+  return typeof value === 'string' && /^[\t -~\u0080-\u00ff]*$/.test(value)
 }

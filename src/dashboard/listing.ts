@@ -69,7 +69,7 @@ export async function listTagged(
   tag: string,
   { after, limit }: Omit<ListQuery, 'prefix'>,
 ): Promise<Page<EntrySummary>> {
-  const skip = Math.min(Number(after ?? 0) || 0, MOST_LISTED_BY_TAG)
+  const skip = /^\d+$/.test(after ?? '') ? Math.min(Number(after), MOST_LISTED_BY_TAG) : 0
   const found = (await flow.guard.list(flow.tagKey(tag), skip + limit + 1)) ?? []
   const items = found.slice(skip, skip + limit).flatMap((one) => summarise(flow, one) ?? [])
   const isLast = found.length <= skip + limit || skip + limit >= MOST_LISTED_BY_TAG

@@ -49,7 +49,11 @@ export class Live {
   tell(makeMessage: () => object): void {
     if (this.#streams.size === 0) return
     const text = `id: ${++this.#messages}\nevent: tick\ndata: ${JSON.stringify(makeMessage())}\n\n`
-    for (const stream of this.#streams) tellOne(stream, text)
+    for (const stream of this.#streams) {
+      tellOne(stream, text)
+      // One that waits for its turn on a connection is not closed when it is destroyed.
+      if (stream.res.destroyed) this.#streams.delete(stream)
+    }
   }
 
   close(): void {

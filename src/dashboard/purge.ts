@@ -4,6 +4,7 @@ import { TagcacheError } from '../errors.ts'
 import type { Flow } from '../flow/flow.ts'
 import { purge, purgeEntry, purgeEverything, purgeRoute } from '../flow/purge.ts'
 import { textOf } from './body.ts'
+import { partsOf } from './entries.ts'
 import { Refusal } from './reply.ts'
 
 /** What came of a purge. */
@@ -28,7 +29,8 @@ export async function purgeAsked(
   if (ways.length !== 1) throw new Refusal(400, 'bad-value', 'Say one of "tags", "route", "key" and "everything".')
   const key = textOf({ key: given.key }, 'key', LONGEST_NAME)
   if (key !== undefined) {
-    const isPurged = await purgeEntry(flow, key, { by })
+    // A key of another cache of the same backend is none here.
+    const isPurged = partsOf(flow, key) !== undefined && (await purgeEntry(flow, key, { by }))
     return { isPurged, isDelivered: isPurged || flow.guard.isBehind === false }
   }
   try {

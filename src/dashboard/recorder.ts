@@ -3,7 +3,7 @@ import type { Cache } from '../cache.ts'
 import type { CacheEvent, Outcome, Trace } from '../core/trace.ts'
 import { isAnswered, Routes } from './routes.ts'
 import { type Columns, Series, type Step } from './series.ts'
-import { type Happening, Timeline } from './timeline.ts'
+import { type Happening, MOST_KEPT, Timeline } from './timeline.ts'
 
 /** When something was purged last, and by whom. */
 export interface LastPurge {
@@ -29,7 +29,7 @@ export class Recorder {
   readonly #purges = new LRUCache<string, LastPurge>({ max: MOST_PURGES })
   readonly #states = { isPaused: false, isNearLost: false }
   readonly #unlisten: () => void
-  #news = new Set<Happening>()
+  readonly #news = new Set<Happening>()
   #cancel: (() => void) | undefined
 
   /** @param onSecond told after each second */
@@ -41,6 +41,8 @@ export class Recorder {
       this.#cancel = cache.flow.after(SECOND, () => {
         this.#measure()
         onSecond()
+        // Also where nobody watches, and so nobody takes them.
+        this.#news.clear()
         wait()
       })
     }
@@ -59,11 +61,9 @@ export class Recorder {
     return [3, 2, 1].map((ago) => this.#seconds.at(now - ago * SECOND))
   }
 
-  /** What happened since it was asked last. */
-  takeNews(): readonly Happening[] {
-    const news = [...this.#news]
-    this.#news = new Set()
-    return news
+  /** What happened in the last second, as far as it is kept. */
+  news(): readonly Happening[] {
+    return [...this.#news]
   }
 
   /** When a tag, a URI or a route (`tag/…`, `uri/…`, `route/…`) was purged last, as far as that was since. */
@@ -89,7 +89,9 @@ export class Recorder {
     if (event.type === 'invalidation' || event.type === 'clear') this.#recordPurge(event, now)
     if (event.type === 'backend') this.#recordState(event.state)
     const happening = this.timeline.add(event, now)
-    if (happening) this.#news.add(happening)
+    if (!happening) return
+    this.#news.add(happening)
+    if (this.#news.size > MOST_KEPT) this.#news.delete(this.#news.values().next().value!)
   }
 
   #recordTrace(trace: Trace): void {

@@ -31,6 +31,7 @@ interface Counted {
 
 // Names of routes are paths where the cache stands on none: then there is no end of them.
 const MOST_ROUTES = 1000
+const LONGEST_NAME = 1000
 const OTHERS = 'all others'
 
 /** Counts what became of requests, by route. */
@@ -59,7 +60,8 @@ export class Routes {
   }
 
   #of(route: string): Counted {
-    const name = this.#routes.has(route) || this.#routes.size < MOST_ROUTES ? route : OTHERS
+    const isKept = this.#routes.has(route) || (this.#routes.size < MOST_ROUTES && route.length <= LONGEST_NAME)
+    const name = isKept ? route : OTHERS
     const known = this.#routes.get(name)
     if (known) return known
     const outcomes = { hit: 0, stale: 0, collapsed: 0, miss: 0, bypass: 0 }

@@ -1,3 +1,4 @@
+import { scrub } from '../core/log.ts'
 import type { CacheEvent } from '../core/trace.ts'
 
 /** Something that whoever operates the cache may want to know of. */
@@ -23,7 +24,8 @@ export interface Happening {
   readonly message?: string
 }
 
-const MOST_KEPT = 300
+/** So many happenings are kept. */
+export const MOST_KEPT = 300
 const MOST_NAMED = 20
 const LONGEST_TEXT = 300
 
@@ -78,7 +80,7 @@ function tell(event: CacheEvent): Told | undefined {
     case 'fault':
       return { kind: 'fault', what: event.operation, message: messageOf(event.error) }
     case 'failure':
-      return { kind: 'failure', what: event.route, message: messageOf(event.error) }
+      return { kind: 'failure', what: short(event.route), message: messageOf(event.error) }
     case 'warning':
       return { kind: 'warning', what: event.code, message: short(`${event.route ?? ''} ${event.message}`.trim()) }
     default:
@@ -95,7 +97,8 @@ function named(by: string | undefined): { by?: string } {
 }
 
 function messageOf(error: unknown): string {
-  return short(error instanceof Error ? error.message : String(error))
+  // The text of an error may have the URL of a backend in it, password and all.
+  return scrub(error instanceof Error ? error.message : String(error))
 }
 
 function short(text: string): string {

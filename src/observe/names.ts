@@ -1,7 +1,10 @@
 /** What stands for all names beyond so many. */
 export const OTHER = 'other'
 
-/** The first so many different names; whatever comes after them is counted together. */
+// As names of routes may be paths, and a label is sent with each scrape.
+const LONGEST = 1000
+
+/** The first so many different names; whatever comes after them, or is very long, is counted together. */
 export class Names {
   readonly #most: number
   readonly #known = new Set<string>()
@@ -13,7 +16,7 @@ export class Names {
   /** The name, or what stands for it. */
   of(name: string): string {
     if (this.#known.has(name)) return name
-    if (this.#known.size >= this.#most) return OTHER
+    if (this.#known.size >= this.#most || name.length > LONGEST) return OTHER
     this.#known.add(name)
     return name
   }

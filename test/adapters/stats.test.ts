@@ -1,7 +1,9 @@
+import { Registry } from 'prom-client'
 import { describe, expect, it } from 'vitest'
 import { keyValue } from '../../src/backends/key-value.ts'
 import { memory } from '../../src/backends/memory.ts'
-import type { CacheStats, TagBackend, Tally } from '../../src/index.ts'
+import type { Cache, CacheStats, TagBackend, Tally } from '../../src/index.ts'
+import { register } from '../../src/observe/prometheus.ts'
 import { AsyncMap } from '../support/backends.ts'
 import { type Answer, gate } from '../support/http.ts'
 import { type Call, type CallCacheOptions, fronted, type Site, STACKS, site, turns, until } from '../support/stacks.ts'
@@ -56,6 +58,78 @@ function faulty<Sync extends boolean>(
       }
     },
   })
+}
+
+/** A Map that, by chance, refuses, refuses though it has done it, gives something else, or does not answer. */
+class Unsteady extends AsyncMap {
+  isOver = false
+
+  constructor(readonly chance: () => number) {
+    super()
+  }
+
+  override get(key: string) {
+    return this.#perhaps(
+      () => super.get(key),
+      () => Buffer.from('something else'),
+    )
+  }
+
+  override set(key: string, value: Uint8Array) {
+    return this.#perhaps(() => super.set(key, value))
+  }
+
+  override delete(key: string) {
+    return this.#perhaps(() => super.delete(key))
+  }
+
+  async #perhaps<V>(run: () => Promise<V>, other: () => unknown = () => undefined): Promise<V> {
+    const dice = this.isOver ? 1 : this.chance()
+    if (dice < 0.04) throw new Error('refused')
+    if (dice < 0.08) return run().then(() => Promise.reject(new Error('done, and then refused')))
+    if (dice < 0.12) return other() as V
+    if (dice < 0.15) return new Promise(() => {})
+    return run()
+  }
+}
+
+/** Waits for what depends on time that has to go by. */
+async function passing<V>(time: ManualTime, waited: Promise<V>): Promise<V> {
+  let isOver = false
+  const done = waited.finally(() => {
+    isOver = true
+  })
+  while (!isOver) {
+    await turns(10)
+    time.move(50)
+  }
+  return done
+}
+
+/** The sums of the counters that Prometheus is told. */
+async function exported(registry: Registry, name: string): Promise<number> {
+  const { values } = (await registry.getSingleMetric(`tagcache_${name}`)!.get()) as { values: { value: number }[] }
+  return sum(values.map(({ value }) => value))
+}
+
+/** What exporters are told is what the cache itself counts. */
+async function expectExported(registry: Registry, stats: CacheStats): Promise<void> {
+  expect(await exported(registry, 'requests_total')).toBe(stats.requests)
+  expect(await exported(registry, 'stores_total')).toBe(stats.stores)
+  expect(await exported(registry, 'refreshes_total')).toBe(stats.refreshes)
+  expect(await exported(registry, 'removals_total')).toBe(sum(Object.values(stats.removals)))
+  expect(await exported(registry, 'invalidations_total')).toBe(stats.invalidations)
+  expect(await exported(registry, 'faults_total')).toBe(stats.faults)
+  expect(await exported(registry, 'saved_seconds_total')).toBeCloseTo(stats.savedSeconds)
+  expect(await exported(registry, 'entries')).toBe(stats.entries)
+  expect(await exported(registry, 'size_bytes')).toBe(stats.bytes)
+}
+
+/** What the entries that a backend lists would weigh in one that has never held anything else. */
+async function weighAnew(backend: TagBackend, fresh: TagBackend): Promise<{ entries: number; bytes: number }> {
+  const { items } = await backend.entries!({ limit: 1000 })
+  for (const { entry } of items) if (entry) await fresh.store(entry, 1_000_000)
+  return fresh.size!() as { entries: number; bytes: number }
 }
 
 /** Chance that is the same each time. */
@@ -122,6 +196,8 @@ describe.each([
     let isOver = false
     const backend = faulty<boolean>(make(time), () => !isOver && chance() < share)
     const served = await shop(stackAt, { backend, time, backendPause: 2, backendTimeout: '1h' }, chance)
+    const registry = new Registry()
+    register(served.cache as Cache, { registry })
     const answers = await runLoad(served, time, chance)
     isOver = true
     await until(() => served.cache.flow.flights.size === 0)
@@ -136,7 +212,46 @@ describe.each([
     for (const count of [hits, stale, collapsed, misses, bypasses, invalidations]) expect(count).toBeGreaterThan(0)
     expect(stats.faults > 0).toBe(share > 0)
     expect(stats.reasons.backend === undefined).toBe(share === 0)
+    await expectExported(registry, stats)
+    if (backend.entries) {
+      const { entries, bytes } = await weighAnew(backend, make(time))
+      // Beside the entries there may be what is ready for those that are asked for often.
+      expect([entries, bytes <= stats.bytes]).toEqual([stats.entries, true])
+    }
+    await served.cache.clear()
+    await until(() => served.cache.stats().bytes === 0)
+    expectSums(served.cache.stats())
+    expect(served.cache.stats().entries).toBe(0)
   })
+})
+
+it.each([1, 2, 3])('the numbers add up over a backend that fails in every way, chance %i', async (seed) => {
+  const time = new ManualTime()
+  const chance = random(seed)
+  const map = new Unsteady(chance)
+  const backend = keyValue(map, { time, maxEntries: 9 })
+  const served = await shop(1, { backend, time, backendPause: '100ms', backendTimeout: '250ms' }, chance)
+  const registry = new Registry()
+  register(served.cache as Cache, { registry })
+  const answers = await passing(time, runLoad(served, time, chance))
+  map.isOver = true
+  await passing(
+    time,
+    until(() => served.cache.flow.flights.size === 0 && !served.cache.stats().backend.isBehind),
+  )
+  await turns(50)
+  const stats = served.cache.stats()
+  expectSums(stats)
+  expect(stats.requests).toBe(answers.filter(({ cacheStatus }) => cacheStatus !== undefined).length)
+  expect(answers.filter(({ status }) => status >= 500 && status !== 503).every(({ text }) => text === 'broken')).toBe(
+    true,
+  )
+  for (const count of [stats.faults, stats.hits, stats.misses, stats.stale]) expect(count).toBeGreaterThan(0)
+  expect(stats.backend.calls.lookup!.count).toBeGreaterThan(0)
+  await expectExported(registry, stats)
+  await passing(time, Promise.resolve(served.cache.clear()))
+  expectSums(served.cache.stats())
+  expect(served.cache.stats()).toMatchObject({ entries: 0, bytes: 0 })
 })
 
 it('count the time that handlers took, and that they did not have to take', async () => {

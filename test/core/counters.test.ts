@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Counters, OTHER_ROUTES } from '../../src/core/counters.ts'
 import { LATENCY_BOUNDS, quantileOf, Stopwatch } from '../../src/core/latency.ts'
+import { Names } from '../../src/observe/names.ts'
 
 const HELD = {
   entries: 0,
@@ -18,6 +19,16 @@ describe('routes', () => {
     expect(Object.keys(routes)).toHaveLength(501)
     expect([routes['GET /1']!.hits, routes[OTHER_ROUTES]!.hits, hits]).toEqual([2, 201, 702])
     expect(savedSeconds).toBeCloseTo(7.02)
+  })
+
+  it('are not told apart by names without end, which paths of strangers may be', () => {
+    const counters = new Counters(0)
+    for (let index = 0; index < 700; index++) counters.ofRoute(`GET /${index}${'x'.repeat(12_000)}`).countHit(1)
+    for (let index = 0; index < 600; index++) counters.ofRoute(`GET /${index}`).countHit(1)
+    const { routes, hits } = counters.read(HELD)
+    expect([Object.keys(routes).length, routes[OTHER_ROUTES]!.hits, hits]).toEqual([500, 801, 1300])
+    const names = new Names(10)
+    expect([names.of('x'.repeat(12_000)), names.of('GET /')]).toEqual(['other', 'GET /'])
   })
 
   it('may have any name', () => {
