@@ -7,7 +7,7 @@ export interface Option {
   readonly type: 'string' | 'boolean'
   readonly short?: string
   readonly multiple?: boolean
-  /** What stands for its value in the help. */
+  /** What stands for its value in the help; `N` is a positive whole number. */
   readonly value?: string
   readonly about: string
   /** The values that it may have. */
@@ -19,7 +19,7 @@ export interface Given {
   text(name: string): string | undefined
   texts(name: string): readonly string[]
   is(name: string): boolean
-  /** A positive whole number. Throws a `Failure`. */
+  /** A positive whole number. */
   number(name: string, otherwise: number): number
   /** Options and their values in the order in which they stand. */
   readonly order: readonly (readonly [name: string, value: string])[]

@@ -7,7 +7,8 @@ export function readGiven(command: Command, args: readonly string[]): Given {
   const known = optionsOf(command)
   const { values, positionals, tokens } = parse(command, args)
   for (const [name, value] of Object.entries(values)) {
-    const { choices } = known[name]!
+    const { choices, value: stands } = known[name]!
+    if (stands === 'N') checkNumber(command, name, value)
     if (choices && !choices.includes(String(value)))
       throw misused(`--${name} is one of ${choices.join(', ')}; not ${String(value)}.`, helpOf(command))
   }
@@ -16,12 +17,7 @@ export function readGiven(command: Command, args: readonly string[]): Given {
     text: (name) => values[name] as string | undefined,
     texts: (name) => (values[name] ?? []) as string[],
     is: (name) => values[name] === true,
-    number(name, otherwise) {
-      const text = values[name]
-      const number = text === undefined ? otherwise : Number(text)
-      if (Number.isSafeInteger(number) && number > 0) return number
-      throw misused(`--${name} takes a positive whole number; not ${String(text)}.`, helpOf(command))
-    },
+    number: (name, otherwise) => (values[name] === undefined ? otherwise : Number(values[name])),
     order: tokens.flatMap((token) =>
       token.kind === 'option' && typeof token.value === 'string' ? [[token.name, token.value] as const] : [],
     ),
@@ -41,6 +37,12 @@ function parse(command: Command, args: readonly string[]) {
   } catch (error) {
     throw misused(`tagcache ${command.name}: ${(error as Error).message}`, helpOf(command))
   }
+}
+
+function checkNumber(command: Command, name: string, value: unknown): void {
+  const number = Number(value)
+  if (Number.isSafeInteger(number) && number > 0) return
+  throw misused(`--${name} takes a positive whole number; not ${String(value)}.`, helpOf(command))
 }
 
 function checkCount(command: Command, { length }: readonly string[]): void {

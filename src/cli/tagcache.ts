@@ -16,8 +16,17 @@ const WIDEST_HELP = 100
 // What was left open ends with the process, if it does not end by itself.
 const LEAVE_AFTER = 500
 
+tellWarnings()
 process.exitCode = await main(process.argv.slice(2))
 setTimeout(() => process.exit(), LEAVE_AFTER).unref()
+
+// What is wrong with a set-up is told; what Node has to say of the libraries in use is of no use here.
+function tellWarnings(): void {
+  process.removeAllListeners('warning')
+  process.on('warning', ({ name, message }) => {
+    if (name === 'TagcacheWarning') process.stderr.write(harmlessLines(`tagcache: warning: ${message}`))
+  })
+}
 
 async function main(args: readonly string[]): Promise<number> {
   try {
