@@ -13,7 +13,7 @@ export const purge: Command = {
   takes: '<tag>…',
   most: Number.POSITIVE_INFINITY,
   about:
-    'Purges as a route of the application would: once it has ended with 0, no request that starts afterwards is answered by a response that carries one of those tags and was begun before; not from the store, not from a computation that is still running, not by another process that shares the backend. Tags are what `tagcache tags` lists; {"type": "product", "id": 42} is product:42. An entry (--key) is deleted, which a computation of it may outlast.',
+    'Purges as a route of the application would: once it has ended with 0, no request that starts afterwards is answered by a response that carries one of those tags and was begun before; not from the store, and not from a computation that is still running. That holds for all processes that share the backend; copies in a near tier of tiered() may outlast it by a second at the very worst, or not at all with `strong` consistency. Tags are what `tagcache tags` lists; {"type": "product", "id": 42} is product:42. An entry (--key) is deleted, which a computation of it may outlast.',
   options: {
     route: {
       type: 'string',
