@@ -29,14 +29,15 @@ export async function list<V>(
 ): Promise<Listed<V>> {
   const most = given.is('all') ? Number.POSITIVE_INFINITY : given.number('limit', 50)
   const items: V[] = []
+  let isAll = false
   for await (const page of pages<V>(target, path, query, () => most - items.length)) {
     items.push(...page.items)
-    if (page.isLast) return { items, isAll: true }
-    if (stop.aborted || items.length >= most) break
+    isAll = page.isLast
+    if (isAll || stop.aborted || items.length >= most) break
     out.progress(`${count(items.length)} found so far`)
   }
   out.endProgress()
-  return { items: items.slice(0, most), isAll: false }
+  return { items: items.slice(0, most), isAll }
 }
 
 /** The pages of a list. `room` says how many more are wanted. */

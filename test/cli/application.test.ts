@@ -281,6 +281,37 @@ describe('watch', () => {
   })
 })
 
+describe('watch, of an application that is started anew', () => {
+  it('goes on with what the new process tells, and says that it was away', async () => {
+    const first = await openShop()
+    const child = start(['watch'], first.env)
+    const ended = finished(child)
+    await written(child, /from now on/)
+    const lost = written(child, /The connection is lost/, 'stderr')
+    await first.close()
+    await lost
+    const second = await openShop({}, { port: first.server.port })
+    try {
+      const told = written(child, /purge +tag anew/)
+      await second.cache.invalidateTags('anew')
+      await told
+    } finally {
+      await second.close()
+    }
+    child.kill('SIGINT')
+    expect((await ended).code).toBe(0)
+  })
+
+  it('ends with 3 where it does not come back', async () => {
+    const gone = await openShop()
+    const child = start(['watch', '--timeout', '1'], gone.env)
+    const ended = finished(child)
+    await written(child, /from now on/)
+    await gone.close()
+    expect((await ended).code).toBe(3)
+  })
+})
+
 async function purgeSoon(tag: string): Promise<false> {
   await ask('purge', tag)
   return false

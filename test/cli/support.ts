@@ -103,7 +103,7 @@ export interface Shop {
 }
 
 /** Opens a shop with products, a page that varies, a hostile one, and one that nobody caches. */
-export async function openShop(options: CacheOptions = {}, { readOnly = false } = {}): Promise<Shop> {
+export async function openShop(options: CacheOptions = {}, { readOnly = false, port = 0 } = {}): Promise<Shop> {
   const { cached, cache } = tagcache({ ttl: 60, ...options })
   const app = express()
   app.use('/cache', dashboard(cache, { authorize: byToken({ ann: TOKEN }), readOnly }))
@@ -118,7 +118,7 @@ export async function openShop(options: CacheOptions = {}, { readOnly = false } 
   })
   app.get('/account', cached({ scope: (req) => req.headers['x-user'] as string }), (_req, res) => void res.send('mine'))
   app.get('/plain', (_req, res) => void res.send('plain'))
-  const server = await listen(app)
+  const server = await listen(app, port)
   const url = `${server.url}/cache`
   return {
     server,

@@ -59,6 +59,8 @@ describe('on a terminal', () => {
     await shop.get('/products/asked')
     for (const [answer, code, status] of [
       ['y\n', 1, 'hit'],
+      ['\x03', 1, 'hit'],
+      ['\x04', 1, 'hit'],
       ['yes\n', 0, 'stored'],
     ] as const) {
       const child = onTerminal(['clear'], shop.env)

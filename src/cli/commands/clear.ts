@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline/promises'
+import { createInterface } from 'node:readline'
 import type { Command } from '../command.ts'
 import { EXIT, misused } from '../exit.ts'
 import type { Target } from '../targets/target.ts'
@@ -15,12 +15,12 @@ export const clear: Command = {
     ['tagcache clear --yes --redis redis://localhost:6379 --namespace shop', 'in a script'],
   ],
   hasTarget: true,
-  async run({ given, out, stop, target: open }) {
+  async run({ given, out, target: open }) {
     const isAsked = !given.is('yes')
     if (isAsked && !process.stdin.isTTY)
       throw misused('Nobody can be asked here: say --yes if everything is to be purged.')
     const target = await open()
-    if (isAsked && !(await confirm(target, stop))) {
+    if (isAsked && !(await confirm(target))) {
       out.note('Nothing was purged.')
       return EXIT.nothing
     }
@@ -32,12 +32,14 @@ export const clear: Command = {
   },
 }
 
-async function confirm({ name }: Target, signal: AbortSignal): Promise<boolean> {
+// Whoever ends the input, or types Ctrl-C, has not said yes.
+function confirm({ name }: Target): Promise<boolean> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    const answer = await terminal.question(harmless(`Purge everything in ${name}? Say yes: `), { signal })
-    return answer.trim().toLowerCase() === 'yes'
-  } finally {
-    terminal.close()
-  }
+  return new Promise((resolve) => {
+    terminal.once('close', () => resolve(false))
+    terminal.question(harmless(`Purge everything in ${name}? Say yes: `), (answer) => {
+      resolve(answer.trim().toLowerCase() === 'yes')
+      terminal.close()
+    })
+  })
 }

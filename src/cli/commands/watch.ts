@@ -25,9 +25,9 @@ export const watch: Command = {
         'Redis knows of no requests.',
         'Watch a running application: --url http://localhost:3000/cache --requests',
       )
-    begin(out, whoseJson(whose, target), sayWhoseEntries(whose, target))
     await target.watch(
       {
+        began: () => begin(out, whoseJson(whose, target), sayWhoseEntries(whose, target)),
         happened: (seen) => (out.isJson ? out.jsonLine(seen) : out.line(...lineOf(seen))),
         second(step) {
           if (given.is('requests')) showSecond(step, out)

@@ -75,13 +75,27 @@ export class Application implements Target {
   async watch(watcher: Watcher, stop: AbortSignal): Promise<void> {
     const memory = new Memory(watcher)
     memory.begin((await this.#events()) as Told)
+    watcher.began()
     while (!stop.aborted) {
       const lost = await this.#stream(memory, stop)
-      if (stop.aborted) return
-      if (lost !== undefined) watcher.lost(lost)
-      await sleep(RECONNECT_AFTER, undefined, { signal: stop }).catch(() => {})
-      if (!stop.aborted) memory.catchUp((await this.#events()) as Told)
+      if (lost !== undefined && !stop.aborted) watcher.lost(lost)
+      const told = stop.aborted ? undefined : await this.#eventsAgain(stop)
+      if (told) memory.catchUp(told)
     }
+  }
+
+  // An application that is started anew is away for a moment. Undefined where it is stopped meanwhile.
+  async #eventsAgain(stop: AbortSignal): Promise<Told | undefined> {
+    const until = performance.now() + this.#timeout
+    while (!stop.aborted) {
+      await sleep(RECONNECT_AFTER, undefined, { signal: stop }).catch(() => {})
+      try {
+        return (await this.#events()) as Told
+      } catch (error) {
+        if (!(error instanceof Failure) || error.exit !== EXIT.unreachable || performance.now() > until) throw error
+      }
+    }
+    return undefined
   }
 
   async close(): Promise<void> {}
@@ -204,10 +218,10 @@ class Memory {
     for (const happening of [...events].reverse()) this.#tell(happening)
   }
 
-  /** Takes a message in; answers whether some were missed. */
+  /** Takes a message in; answers whether something may have been missed before it. */
   tick(id: number, { of, events, seconds }: Tick): boolean {
     if (of.since !== this.#since) this.#forget(of.since)
-    const isGap = this.#message !== undefined && id !== this.#message + 1
+    const isGap = id !== (this.#message ?? Number.NaN) + 1
     this.#message = id
     for (const happening of events) this.#tell(happening)
     for (const step of seconds) {

@@ -143,11 +143,10 @@ class SharedRedis implements Target {
   }
 
   async watch(watcher: Watcher, stop: AbortSignal): Promise<void> {
-    // Nothing is told of what was before.
-    await this.#backend.feed.changesSince(undefined)
     const end = this.#backend.feed.listen((changes) => {
       for (const seen of this.#show(changes)) watcher.happened(seen)
     })
+    watcher.began()
     await new Promise((resolve) => {
       const alive = setInterval(() => {}, 60_000)
       stop.addEventListener('abort', () => resolve(clearInterval(alive)))

@@ -48,6 +48,8 @@ export type SecondSeen = Readonly<Record<string, number | null>> & { readonly ti
 
 /** Told while somebody watches. */
 export interface Watcher {
+  /** From now on nothing is missed that is told. */
+  began(): void
   happened(seen: Seen): void
   second(step: SecondSeen): void
   /** The connection was lost, and is tried again. */
