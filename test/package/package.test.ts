@@ -102,6 +102,14 @@ describe('the package', () => {
     expect(run('page.mjs', code)).toBe('6 true')
   })
 
+  it('has the command line in it, which needs no framework', () => {
+    const file = join(project, 'node_modules/tagcache', manifest.bin.tagcache)
+    const run = (...args: string[]) => execFileSync(process.execPath, [file, ...args], { encoding: 'utf8' })
+    expect(run('--version')).toBe(`${manifest.version}\n`)
+    expect(run('--help')).toContain('tagcache purge product:42')
+    expect(readFileSync(file, 'utf8').startsWith('#!/usr/bin/env node\n')).toBe(true)
+  })
+
   it('works from plain JavaScript', () => {
     const code = `
       const { createCache } = require('tagcache')

@@ -10,9 +10,9 @@ export interface TestServer {
   close(): Promise<void>
 }
 
-/** Starts a server for one test. */
-export async function listen(listener: RequestListener): Promise<TestServer> {
-  const server = http.createServer(listener).listen(0, '127.0.0.1')
+/** Starts a server for one test, on a free port or on that one. */
+export async function listen(listener: RequestListener, wanted = 0): Promise<TestServer> {
+  const server = http.createServer(listener).listen(wanted, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
   return {
