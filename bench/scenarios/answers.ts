@@ -56,7 +56,7 @@ export const answerScenarios: readonly Scenario[] = [
     text: 'stored answers of 1 KB under 10,000 URLs, against one of them',
     work: { size: KB },
     load: { pick: 'one' },
-    groups: [...express5.slice(0, 2), 'node tagcache', 'apicache'].map(manyUrls),
+    groups: [...express5.slice(0, 2), 'node tagcache', 'node Map', 'apicache'].map(manyUrls),
   }),
   rateScenario({
     name: 'miss',

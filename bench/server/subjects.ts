@@ -1,7 +1,7 @@
 import { asyncCacheDedupe, bentocache, cacheManager } from './by-hand.ts'
 import { expressPlain, expressStatic, expressWith } from './express.ts'
 import { koaCash, koaFront, koaRoute, koaStatic, koaUse } from './koa.ts'
-import { nodeBare, nodeCached, nodeHandler, nodeStatic } from './node.ts'
+import { nodeBare, nodeCached, nodeHandler, nodeMap, nodeStatic } from './node.ts'
 import { compressed, expressFront, expressRoute, expressUse } from './ours.ts'
 import { apicache, apicachePlus, outputcache, routeCache } from './peers.ts'
 import { nearCached, redisByHand, redisCached } from './redis.ts'
@@ -14,6 +14,7 @@ import type { Make } from './subject.ts'
 export const subjects: Readonly<Record<string, Make>> = {
   'node bare': nodeBare(() => expressFront('express')),
   'node static': nodeStatic,
+  'node Map': nodeMap,
   'node no cache': nodeHandler,
   'node tagcache': nodeCached,
 

@@ -1,5 +1,6 @@
 import { type Entry, isSound } from '../core/entry.ts'
 import { type Latency, Stopwatch } from '../core/latency.ts'
+import { madeOnce } from '../core/made-once.ts'
 import { chain, isPromise, type MaybePromise } from '../core/maybe.ts'
 import { inTime, type Time } from '../core/time.ts'
 import type { Surroundings } from '../core/work.ts'
@@ -497,19 +498,16 @@ function isClock(answer: unknown): boolean {
   return typeof answer === 'number' && !Number.isNaN(answer)
 }
 
-// Looked at once: a backend that keeps entries in memory hands out the same ones again and again.
-const sound = new WeakSet<Entry>()
+const isSoundEntry = madeOnce(isSound)
 
 function isLookup(answer: unknown): boolean {
   if (answer === null || typeof answer !== 'object') return false
   const { entry, invalidatedAt, clock } = answer as Partial<Lookup>
-  return isClock(invalidatedAt) && isClock(clock) && (entry === undefined || sound.has(entry) || isSoundAnew(entry))
+  return isClock(invalidatedAt) && isClock(clock) && (entry === undefined || isSoundAnswer(entry))
 }
 
-function isSoundAnew(entry: Entry): boolean {
-  if (!isSound(entry)) return false
-  sound.add(entry)
-  return true
+function isSoundAnswer(entry: unknown): boolean {
+  return typeof entry === 'object' && entry !== null && isSoundEntry(entry as Entry)
 }
 
 function isTagRecord(answer: unknown): boolean {

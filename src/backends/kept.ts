@@ -1,4 +1,5 @@
 import type { Encoding, Entry, StoredResponse } from '../core/entry.ts'
+import { HandedOut } from '../core/made-once.ts'
 import type { Copy, Origin } from './backend.ts'
 import { bytesOfOwn, fieldsWith, type Head, type OwnValues, ownValues } from './heads.ts'
 import type { Used } from './recency.ts'
@@ -79,11 +80,20 @@ export function isWithEncodings(kept: Kept, before: Kept): boolean {
   return isSame && before.more?.encodings?.length === 0 && (kept.more?.encodings?.length ?? 0) > 0
 }
 
+class HandedOutCopy extends HandedOut implements Copy {
+  readonly origin: Origin
+
+  constructor(entry: Entry, origin: Origin) {
+    super(entry)
+    this.origin = origin
+  }
+}
+
 /** The entry that was kept, made anew: nothing that is done to it reaches what is kept. */
 export function entryOf(kept: Kept, tags: readonly string[]): Entry {
   const { key, head, stamp, time, cost, lifetime, more } = kept
   const { staleWhileRevalidate, staleIfError, mustRevalidate, isShared } = head
-  const entry: Entry = {
+  const entry = {
     key,
     tags,
     stamp,
@@ -97,7 +107,7 @@ export function entryOf(kept: Kept, tags: readonly string[]): Entry {
     isShared,
     response: responseOf(kept),
   }
-  return more?.origin ? ({ ...entry, origin: more.origin } as Copy) : entry
+  return more?.origin ? new HandedOutCopy(entry, more.origin) : new HandedOut(entry)
 }
 
 function responseOf({ head, own, body, more }: Kept): StoredResponse {

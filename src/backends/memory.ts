@@ -187,8 +187,14 @@ class MemoryBackend implements TagBackend<true> {
     return this.#views.make(kept, this.#index.tagsOf(kept))
   }
 
-  #show({ kept, entry }: View): Lookup {
-    return { entry, invalidatedAt: this.#index.latestOf(kept), clock: this.#index.clock }
+  // Where nothing at all was invalidated since it was shown last, its tags need no look.
+  #show(view: View): Lookup {
+    const { clock } = this.#index
+    if (view.shownAt !== clock) {
+      view.invalidatedAt = this.#index.latestOf(view.kept)
+      view.shownAt = clock
+    }
+    return { entry: view.entry, invalidatedAt: view.invalidatedAt, clock }
   }
 
   // A memory that is too small for one has none.

@@ -1,4 +1,5 @@
 import { type Entry, freshFor, type Removal } from '../core/entry.ts'
+import { HandedOut, madeOnce } from '../core/made-once.ts'
 import { chain, type MaybePromise } from '../core/maybe.ts'
 import { isOutdated } from '../core/tags.ts'
 import { inTime, monotonicTime, type Time } from '../core/time.ts'
@@ -69,8 +70,6 @@ class Tiered implements TagBackend<false> {
   readonly #far: TagBackend<false>
   readonly #feed: Feed
   readonly #options: Resolved
-  // Made once for each copy that the near tier hands out.
-  readonly #originals = new WeakMap<Entry, Original>()
   readonly #trustListeners: ((isTrusted: boolean) => void)[] = []
   #position: string | undefined
   // By both clocks: one may be put back, the other stands still while the machine sleeps.
@@ -185,18 +184,9 @@ class Tiered implements TagBackend<false> {
   #copyOf(key: string): Original | undefined {
     const { entry, invalidatedAt } = this.#near.lookup(key)
     if (!entry || isOutdated(entry.stamp, invalidatedAt)) return undefined
-    const original = this.#originalOf(entry)
+    const original = originalOf(entry)
     // Another process may have a newer one by then.
-    return original && freshFor(original.entry, Date.now()) > 0 ? original : undefined
-  }
-
-  #originalOf(copy: Entry | Copy): Original | undefined {
-    const known = this.#originals.get(copy)
-    if (known || !('origin' in copy)) return known
-    const { origin, ...entry } = copy
-    const original = { entry: { ...entry, tags: copy.tags.slice(0, -1), stamp: origin.stamp }, clock: origin.clock }
-    this.#originals.set(copy, original)
-    return original
+    return original !== 'none' && freshFor(original.entry, Date.now()) > 0 ? original : undefined
   }
 
   #fetch(key: string, needs: LookupNeeds): MaybePromise<Lookup> {
@@ -271,6 +261,14 @@ class Tiered implements TagBackend<false> {
     for (const listener of this.#trustListeners) listener(!isLost)
   }
 }
+
+// A near tier may have had entries of its own.
+const originalOf = madeOnce((copy: Entry | Copy): Original | 'none' => {
+  if (!('origin' in copy)) return 'none'
+  const { origin, ...entry } = copy
+  const original = new HandedOut({ ...entry, tags: copy.tags.slice(0, -1), stamp: origin.stamp })
+  return { entry: original, clock: origin.clock }
+})
 
 // An entry that is deleted leaves the near tiers too.
 function ownTag(key: string): string {

@@ -9,6 +9,9 @@ export interface View {
   readonly bytes: number
   /** Whether somebody has looked for it since it was made, or since it was last spared. */
   isUsed: boolean
+  /** The last invalidation of its tags, and by which invalidation clock that was looked up. */
+  invalidatedAt: number
+  shownAt: number
 }
 
 const MOST_VIEWS = 16_384
@@ -58,7 +61,8 @@ export class Views {
   make(kept: Kept, tags: readonly string[]): View {
     const { key, time, keptFor } = kept
     const bytes = bytesOf(kept)
-    const view = { kept, entry: entryOf(kept, tags), keepUntil: time + keptFor, bytes, isUsed: false }
+    const entry = entryOf(kept, tags)
+    const view = { kept, entry, keepUntil: time + keptFor, bytes, isUsed: false, invalidatedAt: 0, shownAt: -1 }
     if (bytes > this.#mostBytes) return view
     if (this.#views.size >= MOST_VIEWS || this.#bytes + bytes > this.#mostBytes) this.#makeRoom(bytes)
     this.#views.set(key, view)

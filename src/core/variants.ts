@@ -77,7 +77,9 @@ export class Variants {
 
   /** Whether a place without variants, found earlier for the same parts, is where to look now. */
   isStill({ key, primary, variance }: Place, parts: KeyParts): boolean {
-    return key === primary && !this.#memories.has(primary) && this.#varianceOf(parts) === variance
+    const hasVariants = this.#memories.size > 0 && this.#memories.has(primary)
+    const known = this.#variances.size > 0 ? this.#varianceOf(parts) : undefined
+    return key === primary && !hasVariants && known === variance
   }
 
   /** Where to keep a response that varies on `names`, learning from it for the next requests; undefined for nowhere. */

@@ -13,7 +13,7 @@ import { routeTagName } from '../core/uri.ts'
 import { type Place, Variants } from '../core/variants.ts'
 import type { WarningCode } from '../errors.ts'
 import type { Events } from '../events.ts'
-import { formatCacheStatus, type Handling } from '../http/cache-status.ts'
+import { formatCacheStatus, type Handling, HitStatuses } from '../http/cache-status.ts'
 import type { Fields } from '../http/fields.ts'
 import type { ResolvedCache } from '../options/cache.ts'
 import { checkFront, type ResolvedRoute, type RouteOptions, resolveRoute } from '../options/route.ts'
@@ -43,6 +43,8 @@ export class Flow {
   readonly replaceable = new Set<Run>()
   /** What every entry carries where the backend is shared. */
   readonly implicitTags: readonly string[]
+  /** What Cache-Status says of hits. */
+  readonly hitStatuses: HitStatuses
   /** What is known of requests before an application has them; undefined where nobody stands there. */
   front: FrontMemory | undefined
   /** Told when the cache is closed. */
@@ -71,6 +73,7 @@ export class Flow {
     this.variants = new Variants(options.time)
     this.backoff = new Backoff(options.time)
     this.failing = new Backoff(options.time)
+    this.hitStatuses = new HitStatuses(options.cacheName)
     this.implicitTags = options.namespace === undefined ? [] : [`${options.namespace}|everything`]
   }
 

@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache'
+import { type Bounds, Generations } from '../core/generations.ts'
 import { encodeKey, type KeyParts } from '../core/key.ts'
 import type { Time } from '../core/time.ts'
 import type { Place } from '../core/variants.ts'
@@ -18,9 +18,6 @@ export interface Known {
   readonly isBare: boolean
   /** Where it was looked for last. */
   place: Place | undefined
-  /** What Cache-Status said last, of an answer that was fresh for so many seconds. */
-  cacheStatus: string
-  seconds: number | undefined
 }
 
 /** What was seen inside of a request. */
@@ -37,14 +34,14 @@ interface Distrusted {
   readonly distrustedUntil: number
 }
 
-const BOUNDS = { max: 20_000, maxSize: 8_000_000, sizeCalculation: sizeOf }
+const BOUNDS: Bounds<Known | Distrusted> = { most: 20_000, mostSize: 8_000_000, sizeOf }
 // What looks the same from in front and is not the same inside is left to the application for so long.
 const DISTRUST = 10 * 60 * 1000
 const NOTHING: KeyParts['vary'] = []
 
 /** Remembers where requests go, by how they look before a framework has them. What is forgotten goes to the application. */
 export class FrontMemory {
-  readonly #memory = new LRUCache<string, Known | Distrusted>(BOUNDS)
+  readonly #memory = new Generations<Known | Distrusted>(BOUNDS)
   readonly #sightings = new WeakMap<object, Sighting>()
   readonly #time: Pick<Time, 'now'>
   #places = 0
@@ -93,8 +90,6 @@ export class FrontMemory {
       name: routeName(visit),
       isBare: parts.vary.length === 0,
       place: undefined,
-      cacheStatus: '',
-      seconds: undefined,
     })
   }
 

@@ -88,17 +88,7 @@ function plainHit(
   const left = freshFor(entry, now)
   if (left <= 0 || mayBeDue(route, entry, left)) return undefined
   const tagging = withDebug(flow, entry.key, taggingOf(flow, route, entry.tags))
-  const cacheStatus = statusOf(flow, known, entry, now)
+  const cacheStatus = hitStatus(flow, entry, now)
   const response = represented(entry.response, { method, headers })
   return { entry, response, now, age: ageOf(entry, now), cacheStatus, tagging, tier: found.tier }
-}
-
-// The same for a second.
-function statusOf(flow: Flow, known: Known, entry: Entry, now: number): string {
-  const seconds = Math.floor(freshFor(entry, now) / 1000)
-  if (known.seconds !== seconds) {
-    known.seconds = seconds
-    known.cacheStatus = hitStatus(flow, entry, now)
-  }
-  return known.cacheStatus
 }

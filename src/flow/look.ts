@@ -185,7 +185,7 @@ interface HitRecord {
 
 /** What Cache-Status says of it. */
 export function hitStatus(flow: Flow, entry: Entry, now: number): string {
-  return flow.status({ hit: true, ttl: Math.floor(freshFor(entry, now) / 1000) })
+  return flow.hitStatuses.of(Math.floor(freshFor(entry, now) / 1000))
 }
 
 function stale(flow: Flow, visit: Visit, entry: Entry, now: number, reason: Reason, refresh?: Run): Finding {

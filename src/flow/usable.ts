@@ -1,5 +1,6 @@
 import type { Lookup } from '../backends/backend.ts'
 import { type Entry, fieldValue } from '../core/entry.ts'
+import { madeOnce } from '../core/made-once.ts'
 import { missingRange, rangeWithin } from '../core/partial.ts'
 import { isOutdated } from '../core/tags.ts'
 import type { Place } from '../core/variants.ts'
@@ -33,16 +34,21 @@ export function isFor(place: Place, entry: Entry): boolean {
 }
 
 // What the response varies on has to be in the key, and what was assumed of it has to be so.
-function isCovered({ names, assumed }: Place, { response }: Entry): boolean {
-  const vary = fieldValue(response.headers, 'vary')
-  if (vary === undefined) return true
-  const own = varyNames([vary].flat().join(','))
+function isCovered({ names, assumed }: Place, entry: Entry): boolean {
+  const own = varyNamesOf(entry)
+  if (own === 'none') return true
   if (own === '*' || !own.every((name) => names.includes(name))) return false
+  const { response } = entry
   return assumed.every(({ field, chosen }) => {
     const value = firstLine({ value: fieldValue(response.headers, field) }, 'value')
     return (value?.trim().toLowerCase() ?? 'identity') === chosen
   })
 }
+
+const varyNamesOf = madeOnce(({ response }) => {
+  const vary = fieldValue(response.headers, 'vary')
+  return vary === undefined ? 'none' : varyNames([vary].flat().join(','))
+})
 
 function isWithin({ response }: Entry, { method, headers }: Asker, now: number): boolean {
   return method === 'GET' && rangeWithin(response, headers, now) !== undefined

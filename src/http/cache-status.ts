@@ -30,6 +30,30 @@ export function formatCacheStatus(name: string, handling: Handling): string {
   return parts.filter(Boolean).join('; ')
 }
 
+// As many as an hour has seconds, and a few more.
+const REMEMBERED = 4096
+
+/** Cache-Status of fresh hits, which differ in one number alone: each text is made once, as long as no other one needs its place. */
+export class HitStatuses {
+  readonly #name: string
+  readonly #lifetimes: number[] = Array<number>(REMEMBERED).fill(Number.NaN)
+  readonly #texts: string[] = Array<string>(REMEMBERED).fill('')
+
+  constructor(name: string) {
+    this.#name = name
+  }
+
+  /** @param ttl for how many seconds the response is fresh yet */
+  of(ttl: number): string {
+    const place = ttl & (REMEMBERED - 1)
+    if (this.#lifetimes[place] === ttl) return this.#texts[place]!
+    const text = formatCacheStatus(this.#name, { hit: true, ttl })
+    this.#lifetimes[place] = ttl
+    this.#texts[place] = text
+    return text
+  }
+}
+
 /** A cache's name as a structured field item: a token where it can be one, else a string (RFC 9651, 3.3). */
 export function formatCacheName(name: string): string {
   if (/^[A-Za-z*][\w!#$%&'*+\-.^`|~:/]*$/.test(name)) return name

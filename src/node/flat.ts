@@ -2,14 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { StoredResponse } from '../core/entry.ts'
 import { asText, LARGEST_TEXT, type ReplayFields } from './replay.ts'
 
-/** A stored response as it goes to a response on which nothing is set: its fields in one row, names and values in turn. */
+/**
+ * A stored response as it goes to a response on which nothing is set: its fields in one row, names and values in turn. It ends with those that are said
+ * anew with each answer, as yet without values.
+ */
 export interface FlatReply {
-  readonly fields: readonly (string | readonly string[])[]
+  readonly row: readonly (string | readonly string[])[]
   readonly body: string | Uint8Array
-  /** The row as it was sent last, with what is said anew each second. */
-  row: string[]
-  age: number
-  cacheStatus: string
 }
 
 // Those are said anew with each answer, or go with what a row cannot say.
@@ -23,8 +22,8 @@ export function flatReply(response: StoredResponse): FlatReply | undefined {
   const isPlain = names.size === headers.length && ![...names].some((name) => OTHER.has(name))
   if (!isPlain || !isLengthRight(response)) return undefined
   const length = names.has('content-length') ? [] : ['Content-Length', String(body.byteLength)]
-  const fields = [...headers.flatMap(({ name, value }) => [name, value]), ...length]
-  return { fields, body: body.byteLength > LARGEST_TEXT ? body : asText(body), row: [], age: -1, cacheStatus: '' }
+  const row = [...headers.flatMap(({ name, value }) => [name, value]), ...length, 'Age', '', 'Cache-Status', '']
+  return { row, body: body.byteLength > LARGEST_TEXT ? body : asText(body) }
 }
 
 function isLengthRight({ headers, body }: StoredResponse): boolean {
@@ -50,20 +49,12 @@ export function sendFlat(
   flat: FlatReply,
   { age, cacheStatus }: ReplayFields,
 ): void {
-  // Whoever has changed `writeHead` for all responses may change what it is given.
-  const row = rowOf(flat, Math.floor(age / 1000), cacheStatus).slice()
+  const row = flat.row.slice() as string[]
+  row[row.length - 3] = String(Math.floor(age / 1000))
+  row[row.length - 1] = cacheStatus
   if (statusMessage === '') res.writeHead(status, row)
   else res.writeHead(status, statusMessage, row)
   if (req.method === 'HEAD') res.end()
   else if (typeof flat.body === 'string') res.end(flat.body, 'latin1')
   else res.end(flat.body)
-}
-
-function rowOf(flat: FlatReply, age: number, cacheStatus: string): string[] {
-  if (flat.age !== age || flat.cacheStatus !== cacheStatus) {
-    flat.row = [...flat.fields, 'Age', String(age), 'Cache-Status', cacheStatus] as string[]
-    flat.age = age
-    flat.cacheStatus = cacheStatus
-  }
-  return flat.row
 }

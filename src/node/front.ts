@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { StoredResponse } from '../core/entry.ts'
+import type { Entry, StoredResponse } from '../core/entry.ts'
+import { madeOnce } from '../core/made-once.ts'
 import { isPromise, type MaybePromise } from '../core/maybe.ts'
 import type { Flow } from '../flow/flow.ts'
 import type { FrontMemory, Known } from '../flow/front.ts'
@@ -138,7 +139,7 @@ function reply(
   began: number | undefined,
 ): boolean {
   const { entry, response } = hit
-  const form = formOf(entry.response, response)
+  const form = response === entry.response ? formOf(entry) : formIn(entry, response)
   if (form === 'inner' || res.headersSent) return false
   let served = 0
   if (form !== 'other' && hit.tagging === undefined && isPlain(req) && isUntouched(res)) {
@@ -157,14 +158,20 @@ function isPlain({ headers }: IncomingMessage): boolean {
 /** How an entry is answered with here: as a row; otherwise; or not at all, since it goes on where outer layers have ended. */
 type Form = FlatReply | 'other' | 'inner'
 
-// A backend that keeps entries in memory hands out the same ones again and again.
+const formOf = madeOnce((entry): Form => makeForm(entry, entry.response))
+
+// One for each content coding, as long as those live that are made once.
 const forms = new WeakMap<StoredResponse, Form>()
 
-function formOf(stored: StoredResponse, response: StoredResponse): Form {
+function formIn(entry: Entry, response: StoredResponse): Form {
   const known = forms.get(response)
   if (known !== undefined) return known
-  const isInner = stored.headers.some(({ append }) => append)
-  const form = isInner ? 'inner' : (flatReply(response) ?? 'other')
+  const form = makeForm(entry, response)
   forms.set(response, form)
   return form
+}
+
+function makeForm(stored: Entry, response: StoredResponse): Form {
+  const isInner = stored.response.headers.some(({ append }) => append)
+  return isInner ? 'inner' : (flatReply(response) ?? 'other')
 }
