@@ -17,7 +17,7 @@ const USAGE = `npm run bench:profile -- SUBJECT [OPTIONS]
 subjects: ${Object.keys(subjects).join(', ')}`
 
 const URLS = 10_000
-const MOST_FUNCTIONS = 12
+const MOST_FUNCTIONS = 45
 
 interface Wanted {
   readonly subject: string

@@ -1,5 +1,6 @@
 const SEGMENTS = 64
-const MOST_READ = 1024
+// Numbers have several digits in a row: of a longer text every second character tells enough, and takes half the time.
+const READ_WHOLE = 24
 
 /**
  * A Map in many small ones: one Map copies all that it holds in one go when it grows or shrinks, and a million takes it tens of
@@ -33,10 +34,9 @@ export class SegmentedMap<V> {
   }
 }
 
-// All characters count, but of a very long text every second one, or fewer.
 function segmentOf(key: string): number {
   const { length } = key
-  const step = Math.ceil(length / MOST_READ)
+  const step = length <= READ_WHOLE ? 1 : 2
   let hash = length
   for (let at = 0; at < length; at += step) hash = (Math.imul(hash, 31) + key.charCodeAt(at)) | 0
   return (hash ^ (hash >>> 12)) & (SEGMENTS - 1)

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache'
 import type { Removal, RemovalReason } from './entry.ts'
+import { type Bounds, Generations } from './generations.ts'
 
 /** So many keys are remembered, and so many characters of them; of others it is not known that they were there. */
 export const REMEMBERED = {
@@ -8,9 +8,16 @@ export const REMEMBERED = {
   sizeCalculation: (_: unknown, key: string) => key.length + 100,
 }
 
+// Each generation: both together remember as much as is said above.
+const REASONS: Bounds<RemovalReason> = {
+  most: REMEMBERED.max / 2,
+  mostSize: REMEMBERED.maxSize / 2,
+  sizeOf: REMEMBERED.sizeCalculation,
+}
+
 /** Remembers why entries have left, for whoever asks for one of them again. */
 export class Departed {
-  readonly #reasons = new LRUCache<string, RemovalReason>(REMEMBERED)
+  readonly #reasons = new Generations<RemovalReason>(REASONS)
 
   note({ key, reason }: Removal): void {
     if (key === undefined) this.#reasons.clear()

@@ -38,6 +38,12 @@ export class Generations<V> {
     this.#size += size
   }
 
+  clear(): void {
+    this.#old = new Map()
+    this.#young = new Map()
+    this.#size = 0
+  }
+
   #forget(key: string): void {
     this.#young.delete(key)
     this.#old.delete(key)

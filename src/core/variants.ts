@@ -77,9 +77,8 @@ export class Variants {
 
   /** Whether a place without variants, found earlier for the same parts, is where to look now. */
   isStill({ key, primary, variance }: Place, parts: KeyParts): boolean {
-    const hasVariants = this.#memories.size > 0 && this.#memories.has(primary)
-    const known = this.#variances.size > 0 ? this.#varianceOf(parts) : undefined
-    return key === primary && !hasVariants && known === variance
+    const hasVariants = this.#memoryOf(primary) !== undefined
+    return key === primary && !hasVariants && this.#varianceOf(parts) === variance
   }
 
   /** Where to keep a response that varies on `names`, learning from it for the next requests; undefined for nowhere. */
@@ -88,9 +87,10 @@ export class Variants {
     this.#learnVariance(seeker.parts, stated)
     const rule = this.#varianceOf(seeker.parts)
     const variance = rule?.text === stated?.text ? rule : undefined
-    const { primary } = this.#place(seeker, variance)
-    const known = this.#memories.get(primary)
-    if (names.length === 0 && !known) return { ...this.#place(seeker, variance), crowdedOut: [] }
+    const found = this.#place(seeker, variance)
+    const { primary } = found
+    const known = this.#memoryOf(primary)
+    if (names.length === 0 && !known) return { ...found, crowdedOut: [] }
     const learned = learn(known, seeker, names, response)
     const place = this.#place(seeker, variance, learned)
     const keys = [...learned.keys.filter((key) => key !== place.key), place.key]
@@ -122,7 +122,7 @@ export class Variants {
     const query = variance ? chooseFromQuery(parts.query, (name) => counts(name, variance)) : parts.query
     const reduced = query.length < parts.query.length ? { ...parts, query } : parts
     const primary = encodeKey(reduced)
-    const memory = learned ?? this.#memories.get(primary)
+    const memory = learned ?? this.#memoryOf(primary)
     const declared = parts.vary.length === 0 ? NO_NAMES : parts.vary.map(([name]) => name)
     const applied = reduced === parts ? undefined : variance
     if (!memory) return { primary, key: primary, variance: applied, names: declared, assumed: NONE }
@@ -146,8 +146,12 @@ export class Variants {
     }
   }
 
+  #memoryOf(primary: string): Memory | undefined {
+    return this.#memories.size === 0 ? undefined : this.#memories.get(primary)
+  }
+
   #varianceOf(parts: KeyParts): SearchVariance | undefined {
-    if (parts.query.length === 0) return undefined
+    if (this.#variances.size === 0 || parts.query.length === 0) return undefined
     const known = this.#variances.get(routeOf(parts))
     return known && 'ignores' in known ? known : undefined
   }

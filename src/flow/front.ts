@@ -30,6 +30,10 @@ export interface Seen {
   readonly names: readonly string[]
 }
 
+interface Sighted {
+  [sighting: symbol]: Sighting | undefined
+}
+
 interface Distrusted {
   readonly distrustedUntil: number
 }
@@ -42,7 +46,8 @@ const NOTHING: KeyParts['vary'] = []
 /** Remembers where requests go, by how they look before a framework has them. What is forgotten goes to the application. */
 export class FrontMemory {
   readonly #memory = new Generations<Known | Distrusted>(BOUNDS)
-  readonly #sightings = new WeakMap<object, Sighting>()
+  // Not a WeakMap: until a full collection, V8 keeps all that one of some age leads to.
+  readonly #sighting = Symbol('tagcache: sighting')
   readonly #time: Pick<Time, 'now'>
   #places = 0
 
@@ -64,12 +69,12 @@ export class FrontMemory {
 
   /** Notes how a request looks that goes on to the application. */
   sight(req: object, text: string, rawHeaders: readonly string[]): void {
-    this.#sightings.set(req, { text, rawHeaders })
+    ;(req as Sighted)[this.#sighting] = { text, rawHeaders }
   }
 
   /** How the request looked. */
   sightingOf(req: object): Sighting | undefined {
-    return this.#sightings.get(req)
+    return (req as Sighted)[this.#sighting]
   }
 
   /** Takes down where a request went: for those that look the same, as long as they all go there. */

@@ -4,6 +4,7 @@ import { completedResponse, storedPart } from '../core/partial.ts'
 import type { Reason } from '../core/reasons.ts'
 import { isOutdated } from '../core/tags.ts'
 import type { Trace } from '../core/trace.ts'
+import type { Fields } from '../http/fields.ts'
 import type { Terms } from '../http/policy.ts'
 import { routeName } from '../visit.ts'
 import { declineNewer, letGo, skipReason } from './decide.ts'
@@ -34,9 +35,10 @@ export function land(
   if (run.forward === 'method' && [...run.tags].some((tag) => !run.expectedTags.has(tag))) {
     return abandon(flow, run, 'late-tag')
   }
-  const lodging = lodgingOf(flow, run, decision.vary, whole)
+  const fields = fieldsOf(whole.headers)
+  const lodging = lodgingOf(flow, run, decision.vary, fields)
   if (!lodging) return abandon(flow, run, 'variants')
-  run.tags.add(uriTag(flow, run.visit, fieldsOf(whole.headers)))
+  run.tags.add(uriTag(flow, run.visit, fields))
   const entry = entryOf(flow, run, lodging.key, decision.terms, negotiable(whole, decision.isNegotiated))
   if (lodging.key !== run.key && run.key === run.place.primary && flow.guard.hasLeases && decision.keep > 0) {
     void flow.guard.store(markerOf(run, entry, lodging.names), decision.keep)
@@ -68,8 +70,8 @@ function wholeOf({ stored, completion }: Run, response: StoredResponse): StoredR
 }
 
 /** Where what a run has made is kept; undefined where its stamp says nothing of that place. */
-export function lodgingOf(flow: Flow, run: Run, vary: readonly string[], { headers }: StoredResponse) {
-  const lodging = flow.lodge(run.parts, run.visit.headers, vary, fieldsOf(headers), run.route)
+export function lodgingOf(flow: Flow, run: Run, vary: readonly string[], response: Fields) {
+  const lodging = flow.lodge(run.parts, run.visit.headers, vary, response, run.route)
   return lodging && flow.guard.haveOneClock(run.key, lodging.key) ? lodging : undefined
 }
 

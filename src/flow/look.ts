@@ -138,7 +138,30 @@ function learn(flow: Flow, { visit, parts, place }: Looked): void {
 }
 
 function waitingWith(looked: Looked, { clock, lease }: Lookup, why: Reason, stored?: Entry): Waiting {
-  return { ...looked, stamp: clock, stored, mayReplaceError: false, why, lease }
+  return new Seeking(looked, clock, lease, why, stored)
+}
+
+// Made by a class: see docs/decisions/express-shapes.md.
+class Seeking implements Waiting {
+  readonly visit: Visit
+  readonly parts: KeyParts
+  readonly place: Place
+  readonly stamp: number
+  readonly stored: Entry | undefined
+  readonly mayReplaceError = false
+  readonly why: Reason
+  readonly lease: Lease | undefined
+
+  constructor(looked: Looked, stamp: number, lease: Lease | undefined, why: Reason, stored: Entry | undefined) {
+    // The request as it is now: layers below may change its fields.
+    this.visit = asSent(looked.visit)
+    this.parts = looked.parts
+    this.place = looked.place
+    this.stamp = stamp
+    this.stored = stored
+    this.why = why
+    this.lease = lease
+  }
 }
 
 // By chance this is passed in one of twenty thousand times.
@@ -271,7 +294,7 @@ export function missReason(flow: Flow, { key }: Place, found: Lookup, forward: '
 
 // What is stored is the beginning of what is asked for: the rest is made in the background, and who asks waits for the whole.
 function complete(flow: Flow, waiting: Waiting, onWait: OnWait): Finding | undefined {
-  const client = { ...waiting, visit: asSent(waiting.visit), stored: undefined }
+  const client = { ...waiting, stored: undefined }
   const refresh = startRefreshRun(flow, waiting, client)
   if (!refresh?.flight) return undefined
   return { kind: 'complete', refresh, result: wait(flow, refresh.flight, client, 'uri-miss', onWait) }
@@ -279,17 +302,16 @@ function complete(flow: Flow, waiting: Waiting, onWait: OnWait): Finding | undef
 
 function compute(
   flow: Flow,
-  given: Waiting,
+  waiting: Waiting,
   forward: Forward,
   wishes: Wishes | undefined,
   onWait: OnWait,
 ): MaybePromise<Finding> {
-  const { visit, stored } = given
+  const { visit, stored } = waiting
   if (wishes?.has('only-if-cached')) return refuse(flow, visit)
   // What the client forbids to store must not keep others waiting either.
   if (forbidsStoring(visit.headers)) return pass(flow, visit, forward, 'request-no-store')
   if (visit.method === 'HEAD' && !stored) return pass(flow, visit, forward, 'head')
-  const waiting = { ...given, visit: asSent(visit) }
   if (isSolo(visit)) return { kind: 'run', run: startRun(flow, waiting, forward, { isSolo: true }) }
   return joinOrLead(flow, waiting, forward, onWait)
 }

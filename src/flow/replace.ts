@@ -60,7 +60,9 @@ function renewal(flow: Flow, run: Run, stored: Entry, below: Below): Substitutio
   const reason = run.isSkipped ? skipReason(run) : judged.storable ? collectTags(flow, run, fields) : judged.reason
   const isOther = hasOtherTag(stored, below.fields)
   const lodging =
-    judged.storable && reason === undefined && !isOther ? lodgingOf(flow, run, judged.vary, response) : undefined
+    judged.storable && reason === undefined && !isOther
+      ? lodgingOf(flow, run, judged.vary, fieldsOf(response.headers))
+      : undefined
   if (judged.storable && lodging) {
     const renewed = negotiable(response, judged.isNegotiated)
     const entry = entryOf(flow, run, lodging.key, jittered(flow, run, judged.terms), renewed)

@@ -1,6 +1,8 @@
 import { missingRange } from '../core/partial.ts'
 import type { Forward } from '../http/cache-status.ts'
-import type { Visit } from '../visit.ts'
+import type { Fields } from '../http/fields.ts'
+import type { ResolvedRoute } from '../options/route.ts'
+import type { Call, Sighting, Target, Visit } from '../visit.ts'
 import type { Flow } from './flow.ts'
 import { keepLease } from './lease.ts'
 import type { Run, Waiting } from './run.ts'
@@ -83,7 +85,7 @@ export function startRefreshRun(flow: Flow, waiting: Waiting, client?: Waiting):
   if (flow.backoff.isResting(key) || flow.flights.find(key) || flow.flights.isGrounded(key)) return undefined
   const range = client && waiting.stored && missingRange(waiting.stored.response)
   const completion = client && range !== undefined ? { range, client } : undefined
-  const known = { ...waiting, visit: asSent(waiting.visit), mayReplaceError: false }
+  const known = { ...waiting, mayReplaceError: false }
   const run = startRun(flow, known, 'stale', { isRefresh: true, completion })
   takeOff(flow, run)
   return run
@@ -96,5 +98,27 @@ function takeOff(flow: Flow, run: Run): void {
 
 /** The request as it is now: layers below may change its fields, and what varies is what the client has sent. */
 export function asSent(visit: Visit): Visit {
-  return { ...visit, headers: { ...visit.headers } }
+  return new SentVisit(visit)
+}
+
+class SentVisit implements Visit {
+  readonly method: string
+  readonly headers: Fields
+  readonly position: string | undefined
+  readonly target: Target
+  readonly route: ResolvedRoute
+  readonly call: Call
+  readonly canRefresh: () => boolean
+  readonly sighting: Sighting | undefined
+
+  constructor(visit: Visit) {
+    this.method = visit.method
+    this.headers = { ...visit.headers }
+    this.position = visit.position
+    this.target = visit.target
+    this.route = visit.route
+    this.call = visit.call
+    this.canRefresh = visit.canRefresh
+    this.sighting = visit.sighting
+  }
 }

@@ -61,6 +61,7 @@ class Recorder implements Recording {
   #size = 0
   #trailers: readonly HeaderField[] = NONE
   readonly #conditions: Conditions
+  readonly #tag = new BodyTag()
   #decision: Decision | undefined
   /** What the client gets instead of what the handler writes. */
   #substitute: { readonly substitution: Substitution; readonly answer: Answer } | undefined
@@ -168,7 +169,7 @@ class Recorder implements Recording {
     const vary = this.#inner && negotiatedVary(this.#run.route, head, this.#inner)
     if (vary !== undefined) set.push(['Vary', vary])
     if (this.#decision?.store && this.#run.route.clientCacheControl) {
-      const added = clientFields(head.fields, head.status, this.#whole)
+      const added = clientFields(head.fields, head.status, this.#tag, this.#whole)
       for (const [name] of added) addedByDefault(this.#res, name)
       set.push(...added)
     }
@@ -318,6 +319,7 @@ class Recorder implements Recording {
       headers: storedFields(inner, body, {
         status: head.status,
         isOurs: this.#run.route.clientCacheControl,
+        tag: this.#tag,
         date: this.#res.sendDate ? formatDate(this.#flow.now()) : undefined,
       }),
       removed: inner.removed,
@@ -354,11 +356,12 @@ export function negotiatedVary(
 export function clientFields(
   fields: Fields,
   status: number,
+  tag: BodyTag,
   body: Buffer | undefined,
 ): [name: string, value: string][] {
   const added: [string, string][] = []
   if (!speaksOfCaching(fields)) added.push(['Cache-Control', 'no-cache'])
-  if (body && status === 200 && fields.etag === undefined) added.push(['ETag', tagOf(body)])
+  if (body && status === 200 && fields.etag === undefined) added.push(['ETag', tag.of(body)])
   return added
 }
 
@@ -366,22 +369,29 @@ export function clientFields(
 export function storedFields(
   { headers, fields }: Pick<InnerFields, 'headers' | 'fields'>,
   body: Buffer,
-  { status, isOurs, date }: { status: number; isOurs: boolean; date: string | undefined },
+  { status, isOurs, date, tag }: { status: number; isOurs: boolean; date: string | undefined; tag: BodyTag },
 ): HeaderField[] {
   const kept = headers.filter(({ name }) => storableField(name.toLowerCase(), fields))
   if (date !== undefined && fields.date === undefined) kept.push({ name: 'Date', value: date })
-  const added = isOurs ? clientFields(fields, status, body) : []
+  const added = isOurs ? clientFields(fields, status, tag, body) : []
   return [...kept, ...added.map(([name, value]) => ({ name, value, isDefault: true }))]
 }
 
-// A body that is known as a whole is asked for its tag twice: for its client, and for the store.
-const tags = new WeakMap<Buffer, string>()
+/**
+ * The entity-tag of one response's body, which is asked for twice: for its client, and for the store. Weak, since a layer above may
+ * encode the body (RFC 9110, 8.8.1).
+ */
+export class BodyTag {
+  #body: Buffer | undefined
+  #tag = ''
 
-/** Weak, since a layer above may encode the body (RFC 9110, 8.8.1). */
-function tagOf(body: Buffer): string {
-  const known = tags.get(body) ?? etag(body, { weak: true })
-  tags.set(body, known)
-  return known
+  of(body: Buffer): string {
+    if (this.#body !== body) {
+      this.#tag = etag(body, { weak: true })
+      this.#body = body
+    }
+    return this.#tag
+  }
 }
 
 function bytesOf(chunk: unknown, encoding: unknown): Buffer | undefined {

@@ -14,7 +14,7 @@ import { taggingOf, withheldFields } from '../flow/tags.ts'
 import { formatDate } from '../http/date.ts'
 import { combined, type Fields, firstLine } from '../http/fields.ts'
 import { isNotModified } from '../http/validators.ts'
-import { type Beginning, clientFields, joined, negotiatedVary, storedFields } from './capture.ts'
+import { type Beginning, BodyTag, clientFields, joined, negotiatedVary, storedFields } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead, namesSet, textOf } from './head.ts'
 import { addedByDefault, type InnerFields, innerFields, type OuterFields } from './layer.ts'
@@ -150,6 +150,7 @@ class ContextRecorder {
   readonly #inner: InnerFields
   readonly #status: number
   readonly #statusMessage: string
+  readonly #tag = new BodyTag()
 
   constructor(flow: Flow, run: Run, ctx: KoaLike, { outer, conditions }: Beginning) {
     this.#flow = flow
@@ -206,7 +207,12 @@ class ContextRecorder {
     if (declared !== undefined && Number(declared) !== body.byteLength) {
       return abandon(this.#flow, this.#run, 'length-mismatch')
     }
-    const kept = { status: this.#status, isOurs: this.#run.route.clientCacheControl, date: this.#date() }
+    const kept = {
+      status: this.#status,
+      isOurs: this.#run.route.clientCacheControl,
+      tag: this.#tag,
+      date: this.#date(),
+    }
     void land(this.#flow, this.#run, decision, {
       status: this.#status,
       statusMessage: this.#statusMessage,
@@ -231,7 +237,7 @@ class ContextRecorder {
     for (const name of tagging?.remove ?? []) this.#ctx.res.removeHeader(name)
     for (const [name, value] of tagging?.set ?? []) this.#ctx.res.setHeader(name, value)
     if (!this.#run.route.clientCacheControl) return
-    for (const [name, value] of clientFields(this.#fields(), this.#status, body)) {
+    for (const [name, value] of clientFields(this.#fields(), this.#status, this.#tag, body)) {
       addedByDefault(this.#ctx.res, name)
       this.#ctx.res.setHeader(name, value)
     }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { counting, type Handler, oneRoute, type Stack } from '../../support/stacks.ts'
+import { counting, type Handler, oneRoute, type Stack, site } from '../../support/stacks.ts'
 
 const MODIFIED = 'Thu, 01 Jan 2026 00:00:00 GMT'
 const LATER = 'Fri, 02 Jan 2026 00:00:00 GMT'
@@ -68,6 +68,20 @@ export function validators(stack: Stack): void {
     const miss = await get('/', { 'if-none-match': etag! })
     expect([miss.status, miss.cacheStatus]).toEqual([304, 'tagcache; fwd=uri-miss; stored'])
     expect((await get('/')).text).toBe('the same each time')
+  })
+
+  it('gives a buffer that its writer uses again the tag of what is in it', async () => {
+    const buffer = Buffer.alloc(6)
+    const { get, cache } = await site(stack, {}, (app, { cached }) => {
+      app.raw('GET', '/', cached(), (_req, res) => {
+        buffer.fill(buffer.at(0) === 0 ? 'first.' : 'second')
+        res.end(buffer)
+      })
+    })
+    const first = await get('/')
+    cache.clear()
+    const second = await get('/', { 'if-none-match': first.headers.etag! })
+    expect([first.text, second.status, second.text]).toEqual(['first.', 200, 'second'])
   })
 
   it('answers 304 to HEAD too', async () => {
