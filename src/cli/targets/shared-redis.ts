@@ -3,8 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Changes } from '../../backends/backend.ts'
 import { type RedisBackend, redis } from '../../backends/redis/redis.ts'
 import { Cache } from '../../cache.ts'
-import { addUp } from '../../core/sums.ts'
+import { addStats } from '../../core/add-stats.ts'
 import { type Desk, type Question, READS, WRITES } from '../../dashboard/api.ts'
+import { fleetReading } from '../../dashboard/fleet.ts'
 import { showTag } from '../../dashboard/names.ts'
 import type { PurgeResult } from '../../dashboard/purge.ts'
 import { Recorder } from '../../dashboard/recorder.ts'
@@ -97,7 +98,7 @@ class SharedRedis implements Target {
     this.#backend = backend
     this.#cache = cache
     this.#timeout = timeout
-    this.#desk = { cache, recorder: new Recorder(cache, () => {}), isReadOnly: false }
+    this.#desk = { cache, recorder: new Recorder(cache, () => {}), isReadOnly: false, readFleet: fleetReading(cache) }
     cache.on('fault', ({ error }) => {
       this.#fault = error
     })
@@ -108,19 +109,19 @@ class SharedRedis implements Target {
   }
 
   async numbers(): Promise<Numbers> {
-    const { of, nodes: all } = await this.#cache.fleetStats()
+    const { of, nodes: all, unread } = await this.#cache.fleetStats()
     if (of === 'process') throw this.#lost()
     // The first is this process, which has done nothing.
     const nodes = all.slice(1)
     if (nodes.length === 0) {
       throw new Failure(
         EXIT.nothing,
-        `No process has published its numbers in ${this.name}.`,
+        `No process has published its numbers in ${this.name}${unread > 0 ? `, but for ${unread} that are not understood` : ''}.`,
         'Processes do so with the option `publishStats` of the cache; or ask one of them with --url.',
       )
     }
-    const stats = nodes.map((node) => node.stats).reduce(addUp)
-    return { of: { kind: 'fleet', nodes: nodes.map(({ id, at }) => ({ id, at })) }, stats, nodes }
+    const stats = nodes.map((node) => node.stats).reduce(addStats)
+    return { of: { kind: 'fleet', nodes: nodes.map(({ id, at }) => ({ id, at })), unread }, stats, nodes }
   }
 
   read(path: string, query: Readonly<Record<string, string>>): Promise<unknown> {
