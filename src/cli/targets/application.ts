@@ -43,7 +43,7 @@ export class Application implements Target {
 
   async whose(): Promise<Whose> {
     const { of } = (await this.read('/api/about', {})) as { of: Process }
-    return { kind: 'process', ...of }
+    return { ...of, kind: 'process' }
   }
 
   async numbers(isOfFleet: boolean): Promise<Numbers> {
@@ -56,7 +56,7 @@ export class Application implements Target {
     }
     const { of, stats, ...rest } = found
     // The dashboard counts from when it was mounted, the cache from when it was made.
-    const process = { kind: 'process', ...of, since: stats.since } as const
+    const process = { ...of, kind: 'process', since: stats.since } as const
     return { of: process, stats, nodes: [{ id: `${of.host}:${of.pid}`, at: Date.now(), stats }], ...rest }
   }
 

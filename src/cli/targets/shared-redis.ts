@@ -12,7 +12,8 @@ import { Recorder } from '../../dashboard/recorder.ts'
 import { Refusal } from '../../dashboard/reply.ts'
 import { TagcacheError } from '../../errors.ts'
 import { EXIT, Failure, misused, unreachable } from '../exit.ts'
-import { type Address, type Connection, connect, nameOf } from './redis-client.ts'
+import type { Address, Connection } from './connecting.ts'
+import { connect } from './redis-client.ts'
 import type { Numbers, Purging, Seen, Target, Watcher, Whose } from './target.ts'
 
 const UNDELIVERED = 'Redis has not taken it, and nobody keeps it: what it was to purge is still served. Try again.'
@@ -56,7 +57,7 @@ async function opened(connection: Connection, address: Address, layout: Layout):
         ...(cacheNamespace === undefined ? {} : { namespace: cacheNamespace }),
       }),
   )
-  const name = `${nameOf(address.url)}, namespace ${namespace ?? 'tagcache'}${cacheNamespace === undefined ? '' : `, cache ${cacheNamespace}`}`
+  const name = `${address.place.name}, namespace ${namespace ?? 'tagcache'}${cacheNamespace === undefined ? '' : `, cache ${cacheNamespace}`}`
   await ready(backend, name, address.timeout)
   return new SharedRedis(name, connection, backend, cache, address.timeout)
 }
