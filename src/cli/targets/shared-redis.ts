@@ -3,20 +3,27 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Changes } from '../../backends/backend.ts'
 import { type RedisBackend, redis } from '../../backends/redis/redis.ts'
 import { Cache } from '../../cache.ts'
-import { addUp } from '../../core/sums.ts'
+import { addStats } from '../../core/add-stats.ts'
+import { scrub } from '../../core/log.ts'
 import { type Desk, type Question, READS, WRITES } from '../../dashboard/api.ts'
+import { fleetReading } from '../../dashboard/fleet.ts'
 import { showTag } from '../../dashboard/names.ts'
 import type { PurgeResult } from '../../dashboard/purge.ts'
 import { Recorder } from '../../dashboard/recorder.ts'
 import { Refusal } from '../../dashboard/reply.ts'
 import { TagcacheError } from '../../errors.ts'
 import { EXIT, Failure, misused, unreachable } from '../exit.ts'
-import { type Address, type Connection, connect, nameOf } from './redis-client.ts'
+import type { Address, Connection } from './connecting.ts'
+import { FleetWatch } from './fleet-watch.ts'
+import { connect } from './redis-client.ts'
 import type { Numbers, Purging, Seen, Target, Watcher, Whose } from './target.ts'
 
 const UNDELIVERED = 'Redis has not taken it, and nobody keeps it: what it was to purge is still served. Try again.'
 // In milliseconds.
 const LOOK_AGAIN = 50
+// They publish every ten seconds as a rule.
+const LOOK_AT_FLEET = 5000
+const LATE = new Error('it did not answer in time.')
 // Only those who store and purge all day know how many invalidations are worth remembering.
 const NEVER_FORGET = 1_000_000_000
 
@@ -55,7 +62,7 @@ async function opened(connection: Connection, address: Address, layout: Layout):
         ...(cacheNamespace === undefined ? {} : { namespace: cacheNamespace }),
       }),
   )
-  const name = `${nameOf(address.url)}, namespace ${namespace ?? 'tagcache'}${cacheNamespace === undefined ? '' : `, cache ${cacheNamespace}`}`
+  const name = `${address.place.name}, namespace ${namespace ?? 'tagcache'}${cacheNamespace === undefined ? '' : `, cache ${cacheNamespace}`}`
   await ready(backend, name, address.timeout)
   return new SharedRedis(name, connection, backend, cache, address.timeout)
 }
@@ -97,7 +104,7 @@ class SharedRedis implements Target {
     this.#backend = backend
     this.#cache = cache
     this.#timeout = timeout
-    this.#desk = { cache, recorder: new Recorder(cache, () => {}), isReadOnly: false }
+    this.#desk = { cache, recorder: new Recorder(cache, () => {}), isReadOnly: false, readFleet: fleetReading(cache) }
     cache.on('fault', ({ error }) => {
       this.#fault = error
     })
@@ -108,19 +115,21 @@ class SharedRedis implements Target {
   }
 
   async numbers(): Promise<Numbers> {
-    const { of, nodes: all } = await this.#cache.fleetStats()
+    const { of, nodes: all, unread } = await this.#cache.fleetStats()
     if (of === 'process') throw this.#lost()
     // The first is this process, which has done nothing.
     const nodes = all.slice(1)
     if (nodes.length === 0) {
       throw new Failure(
         EXIT.nothing,
-        `No process has published its numbers in ${this.name}.`,
+        unread > 0
+          ? `Nothing that was published as numbers in ${this.name} can be read.`
+          : `No process has published its numbers in ${this.name}.`,
         'Processes do so with the option `publishStats` of the cache; or ask one of them with --url.',
       )
     }
-    const stats = nodes.map((node) => node.stats).reduce(addUp)
-    return { of: { kind: 'fleet', nodes: nodes.map(({ id, at }) => ({ id, at })) }, stats, nodes }
+    const stats = nodes.map((node) => node.stats).reduce(addStats)
+    return { of: { kind: 'fleet', nodes: nodes.map(({ id, at }) => ({ id, at })), unread }, stats, nodes }
   }
 
   read(path: string, query: Readonly<Record<string, string>>): Promise<unknown> {
@@ -147,12 +156,23 @@ class SharedRedis implements Target {
       for (const seen of this.#show(changes)) watcher.happened(seen)
     })
     watcher.began()
-    await new Promise((resolve) => {
-      const alive = setInterval(() => {}, 60_000)
-      stop.addEventListener('abort', () => resolve(clearInterval(alive)))
-      if (stop.aborted) resolve(clearInterval(alive))
-    })
+    await this.#watchFleet(watcher, stop)
     end()
+  }
+
+  // Nobody tells of anything but purges as it happens; the rest is in the numbers, if anybody publishes them.
+  async #watchFleet(watcher: Watcher, stop: AbortSignal): Promise<void> {
+    const fleet = new FleetWatch()
+    let isLost = false
+    while (!stop.aborted) {
+      const { of, nodes } = await this.#cache.fleetStats()
+      if (of === 'process' && !isLost) watcher.lost(this.#reason())
+      isLost = of === 'process'
+      // The first is this process.
+      const news = isLost ? [] : fleet.take(nodes.slice(1), Date.now())
+      for (const seen of news) watcher.happened(seen)
+      await sleep(LOOK_AT_FLEET, undefined, { signal: stop }).catch(() => {})
+    }
   }
 
   async close(): Promise<void> {
@@ -184,7 +204,11 @@ class SharedRedis implements Target {
   }
 
   #lost(): Failure {
-    return unreachable(this.name, this.#fault ?? new Error('it did not answer in time.'))
+    return unreachable(this.name, this.#fault ?? LATE)
+  }
+
+  #reason(): string {
+    return scrub(String(Object(this.#fault ?? LATE).message)).replace(/\.$/, '')
   }
 
   #show({ tags, keys }: Changes): Seen[] {

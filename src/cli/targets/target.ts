@@ -5,7 +5,13 @@ import type { Happening } from '../../dashboard/timeline.ts'
 /** Whose numbers or entries are shown. */
 export type Whose =
   | { readonly kind: 'process'; readonly pid: number; readonly host: string; readonly since: number }
-  | { readonly kind: 'fleet'; readonly nodes: readonly { readonly id: string; readonly at: number }[] }
+  | {
+      readonly kind: 'fleet'
+      /** Those counted, and when each has last said something, in epoch milliseconds. */
+      readonly nodes: readonly { readonly id: string; readonly at: number }[]
+      /** How many more have said something that is not counted. */
+      readonly unread: number
+    }
   /** What is stored, for all processes that share it. */
   | { readonly kind: 'store' }
 
@@ -41,7 +47,13 @@ export interface Asked {
 }
 
 /** Something that has happened, as far as the target tells. */
-export type Seen = Omit<Happening, 'id' | 'count'> & { readonly id?: number; readonly count?: number }
+export type Seen = Omit<Happening, 'id' | 'count' | 'kind'> & {
+  readonly kind: Happening['kind'] | 'node'
+  readonly id?: number
+  readonly count?: number
+  /** The process that it happened to, where one tells of several. */
+  readonly node?: string
+}
 
 /** What one second of requests came to. */
 export type SecondSeen = Readonly<Record<string, number | null>> & { readonly time: number }
@@ -62,7 +74,8 @@ export interface Target {
   readonly name: string
   /** Whose entries are listed. */
   whose(): Promise<Whose>
-  numbers(): Promise<Numbers>
+  /** @param isOfFleet of all processes that publish theirs, also where one could be asked alone */
+  numbers(isOfFleet: boolean): Promise<Numbers>
   /** What the admin route of that path answers. */
   read(path: string, query: Readonly<Record<string, string>>): Promise<unknown>
   explain(request: Asked, other?: Asked): Promise<unknown>
