@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { startRedis } from '../test/support/redis.ts'
 import { askForAll } from './measure/ask.ts'
 import { type Load, makeLoad } from './measure/load.ts'
 import { describeMachine, stepAside } from './measure/machine.ts'
@@ -17,7 +18,7 @@ const USAGE = `npm run bench:profile -- SUBJECT [OPTIONS]
 subjects: ${Object.keys(subjects).join(', ')}`
 
 const URLS = 10_000
-const MOST_FUNCTIONS = 45
+const MOST_FUNCTIONS = 12
 
 interface Wanted {
   readonly subject: string
@@ -51,7 +52,9 @@ function wantedFrom(args: readonly string[]): Wanted | undefined {
 
 async function profile({ subject, load, seconds, cacheControl }: Wanted): Promise<void> {
   stepAside()
-  const server = await startNode({ subject, work: { size: 1024, ...(cacheControl ? { cacheControl } : {}) } })
+  const redis = /Redis|near/.test(subject) ? await startRedis() : undefined
+  const work = { size: 1024, ...(cacheControl ? { cacheControl } : {}), ...(redis ? { redisPort: redis.port } : {}) }
+  const server = await startNode({ subject, work })
   try {
     if (load.count) await askForAll(server.port, load.count)
     await makeLoad(server.port, load, 3)
@@ -59,6 +62,7 @@ async function profile({ subject, load, seconds, cacheControl }: Wanted): Promis
     for (const profiled of ['time', 'memory'] as const) await report(server, profiled, load, seconds)
   } finally {
     await server.stop()
+    await redis?.stop()
   }
 }
 

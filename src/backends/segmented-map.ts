@@ -1,4 +1,4 @@
-const SEGMENTS = 64
+const SEGMENTS = 256
 // Numbers have several digits in a row: of a longer text every second character tells enough, and takes half the time.
 const READ_WHOLE = 24
 

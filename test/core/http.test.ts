@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { parseList, type Token } from 'structured-headers'
 import { describe, expect, it } from 'vitest'
 import { directiveSeconds, parseCacheControl, parseSeconds } from '../../src/http/cache-control.ts'
-import { type Forward, formatCacheName, formatCacheStatus } from '../../src/http/cache-status.ts'
+import { type Forward, formatCacheName, formatCacheStatus, HitStatuses } from '../../src/http/cache-status.ts'
 import { formatDate, parseDate } from '../../src/http/date.ts'
 import { combined, firstLine, listMembers } from '../../src/http/fields.ts'
 import { judgeStorage, type StoragePolicy, speaksOfCaching, storableField } from '../../src/http/policy.ts'
@@ -426,6 +426,16 @@ describe('Cache-Status', () => {
   const read = (text: string) => parseList(text).map(([name, parameters]) => [String(name), plain(parameters)])
   const plain = (parameters: Map<string, unknown>) =>
     Object.fromEntries([...parameters].map(([key, value]) => [key, typeof value === 'object' ? String(value) : value]))
+
+  it('remembers what it says of hits, whatever their lifetime', () => {
+    const statuses = new HitStatuses('tagcache')
+    const lifetime = fc.oneof(fc.integer({ min: -5000, max: 5000 }), fc.maxSafeInteger(), fc.constantFrom(0, -0, 4096))
+    fc.assert(
+      fc.property(fc.array(lifetime), (lifetimes) => {
+        for (const ttl of lifetimes) expect(statuses.of(ttl)).toBe(formatCacheStatus('tagcache', { hit: true, ttl }))
+      }),
+    )
+  })
 
   it('is what a parser of structured fields reads', () => {
     expect(read(formatCacheStatus('tagcache', { hit: true, ttl: 37 }))).toEqual([['tagcache', { hit: true, ttl: 37 }]])
