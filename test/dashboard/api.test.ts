@@ -101,6 +101,28 @@ describe('the admin routes', () => {
     expect(later.seconds.hits!.every((hits) => hits === 0)).toBe(true)
   })
 
+  it('give how long answers took, from the cache and by the handler, in the last ten seconds of each step', async () => {
+    const { read, get, clock } = await shop()
+    for (let id = 0; id < 19; id++) await get(`/products/${id}`)
+    for (let id = 0; id < 19; id++) await get(`/products/${id}`)
+    await get('/search')
+    const of = async (series: 'seconds' | 'tens') => {
+      const columns = (await read<Record<string, Record<string, (number | null)[]>>>('/series'))[series]!
+      return ['handlerMedian', 'handlerMost', 'hitMedian', 'hitMost'].map((name) => columns[name]!.at(-1))
+    }
+    for (const series of ['seconds', 'tens'] as const) {
+      const [median, most, hitMedian, hitMost] = await of(series)
+      for (const time of [median, most]) expect(Math.abs(time! - 40)).toBeLessThan(4)
+      for (const time of [hitMedian, hitMost]) expect(time! > 0 && time! < 1000).toBe(true)
+      expect(hitMedian! <= hitMost!).toBe(true)
+    }
+    clock.move(10_000)
+    expect([await of('seconds'), await of('tens')]).toEqual([
+      [null, null, null, null],
+      [null, null, null, null],
+    ])
+  })
+
   it('give tags with what carries them, and who purged them last', async () => {
     const { read, get, cache, clock } = await shop()
     for (const id of [1, 2, 3]) await get(`/products/${id}`)
