@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Notice } from './backends/backend.ts'
 import type { Guard } from './backends/guard.ts'
-import { addUp } from './core/sums.ts'
+import { addStats } from './core/add-stats.ts'
+import { readStats } from './core/read-stats.ts'
 import type { Time } from './core/time.ts'
 import type { CacheStats } from './core/trace.ts'
 
@@ -21,8 +23,10 @@ export interface FleetStats {
   readonly of: 'fleet' | 'process'
   /** Each process, this one first. */
   readonly nodes: readonly NodeStats[]
-  /** All of them together: what they have done since each of them was started. */
+  /** All of them together: what they have done since each of them was started. Of routes the 500 of most requests; all others are one, `(other)`. */
   readonly total: CacheStats
+  /** How many have left something that is not counted: it is not understood, too long, or more than is read at once. */
+  readonly unread: number
 }
 
 interface FleetOptions {
@@ -34,6 +38,11 @@ interface FleetOptions {
 
 // A node that misses two turns is still there.
 const TURNS_KEPT = 3
+const LONGEST_ID = 300
+// The last moment that a Date can be.
+const LAST_MOMENT = 8.64e15
+// Numbers of a thousand processes are read without holding up requests: so many characters at a time.
+const SLICE = 256 * 1024
 
 /** Tells the other processes what this one does, and asks what they do. */
 export class Fleet {
@@ -55,10 +64,23 @@ export class Fleet {
   async read(): Promise<FleetStats> {
     const own = this.#own()
     const notices = this.#isClosed ? undefined : await this.#guard.readBoard()
-    const others = (notices ?? []).flatMap((notice) => this.#understand(notice) ?? [])
+    const others: NodeStats[] = []
+    let [total, unread, length] = [own.stats, 0, 0]
+    for (const notice of notices ?? []) {
+      if (!this.#isOfOther(notice)) continue
+      const node = this.#understand(notice)
+      if (!node) unread += 1
+      else {
+        others.push(node)
+        total = addStats(total, node.stats)
+      }
+      length += notice.text.length
+      if (length < SLICE) continue
+      length = 0
+      await nextTurn()
+    }
     const nodes = [own, ...others.sort((a, b) => (a.id < b.id ? -1 : 1))]
-    const total = nodes.map(({ stats }) => stats).reduce(addUp)
-    return { of: notices ? 'fleet' : 'process', nodes, total }
+    return { of: notices ? 'fleet' : 'process', nodes, total, unread }
   }
 
   close(): void {
@@ -82,13 +104,18 @@ export class Fleet {
     return `${this.#options.namespace ?? ''}|`
   }
 
-  // Undefined where it is of another cache, of this process, or of nobody who knows how to say it.
+  // Not of another cache, nor of this process.
+  #isOfOther({ id }: Notice): boolean {
+    return id.startsWith(this.#prefix) && id !== this.#prefix + this.#id
+  }
+
+  // Undefined where it is of nobody who knows how to say it: whoever may write to the backend may have written it.
   #understand({ id: name, text }: Notice): NodeStats | undefined {
     const id = name.slice(this.#prefix.length)
-    if (!name.startsWith(this.#prefix) || id === this.#id) return undefined
+    if (id.length > LONGEST_ID) return undefined
     try {
       const { at, stats } = JSON.parse(text)
-      return Number.isFinite(at) && Number.isFinite(stats.requests) ? { id, at, stats } : undefined
+      return typeof at === 'number' && Math.abs(at) <= LAST_MOMENT ? { id, at, stats: readStats(stats) } : undefined
     } catch {
       return undefined
     }

@@ -17,6 +17,8 @@ const WIDEST_HELP = 100
 const LEAVE_AFTER = 500
 
 tellWarnings()
+// Standard output has the answer, and nothing that a library has to say (as redis 5 of Sentinels).
+console.log = () => {}
 process.exitCode = await main(process.argv.slice(2))
 setTimeout(() => process.exit(), LEAVE_AFTER).unref()
 

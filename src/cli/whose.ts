@@ -1,16 +1,20 @@
+import type { Option } from './command.ts'
 import type { Target, Whose } from './targets/target.ts'
 import { duration, moment } from './text.ts'
+
+/** The option for the numbers of all processes. */
+export const FLEET_OPTION: Option = {
+  type: 'boolean',
+  about: 'of all processes that publish their numbers, not of one; over Redis always so',
+}
 
 /** Whose numbers or entries follow, in a sentence. */
 export function sayWhose(whose: Whose, { name }: Target): string {
   switch (whose.kind) {
     case 'process':
       return `Process ${whose.pid} on ${whose.host} alone, since ${moment(whose.since)} (${name})`
-    case 'fleet': {
-      const { nodes } = whose
-      const oldest = Math.max(0, ...nodes.map(({ at }) => Date.now() - at))
-      return `The fleet: ${nodes.length} ${nodes.length === 1 ? 'node that publishes its' : 'nodes that publish their'} numbers, the oldest of them ${duration(oldest / 1000)} old (${name})`
-    }
+    case 'fleet':
+      return `${fleetOf(whose)} (${name})`
     case 'store':
       return `What all processes share that use ${name}`
   }
@@ -26,4 +30,16 @@ export function sayWhoseEntries(whose: Whose, target: Target): string {
 /** The same in JSON. */
 export function whoseJson(whose: Whose, { name }: Target): object {
   return { target: name, of: whose }
+}
+
+/** How long ago that was, given in epoch milliseconds; by a clock that is ahead it may not have been yet. */
+export function saidAgo(at: number): string {
+  return duration(Math.max(0, Date.now() - at) / 1000)
+}
+
+function fleetOf({ nodes, unread }: Extract<Whose, { kind: 'fleet' }>): string {
+  const oldest = saidAgo(Math.min(...nodes.map(({ at }) => at)))
+  const counted = nodes.length === 1 ? '1 node that publishes its' : `${nodes.length} nodes that publish their`
+  const more = unread > 0 ? `; ${unread} more said something that is not counted` : ''
+  return `The fleet: ${counted} numbers, the oldest of them ${oldest} old${more}`
 }

@@ -1,9 +1,11 @@
 import { hostname } from 'node:os'
 import type { Cache } from '../cache.ts'
 import { REASONS } from '../core/reasons.ts'
+import type { FleetStats } from '../fleet.ts'
 import { textOf } from './body.ts'
 import { detail } from './entries.ts'
 import { canExplain, explain } from './explain.ts'
+import { type FleetReading, healthOf, routeOf, showNodes } from './fleet.ts'
 import { type ListQuery, listEntries, listRoute, listTagged, listTags, listVariants } from './listing.ts'
 import type { TagKind } from './names.ts'
 import { purgeAsked } from './purge.ts'
@@ -16,6 +18,7 @@ export interface Desk {
   readonly cache: Cache
   readonly recorder: Recorder
   readonly isReadOnly: boolean
+  readonly readFleet: FleetReading
 }
 
 /** One question, read. */
@@ -32,9 +35,9 @@ export type Answering = (desk: Desk, question: Question) => unknown
 /** What can be asked. */
 export const READS: ReadonlyMap<string, Answering> = new Map<string, Answering>([
   ['/api/about', about],
-  ['/api/stats', stats],
+  ['/api/stats', (desk, { query }) => (isOfFleet(query) ? fleetStats(desk, query) : stats(desk))],
   ['/api/series', ({ recorder }) => ({ of: whose(recorder), ...recorder.series() })],
-  ['/api/routes', ({ recorder }) => ({ of: whose(recorder), routes: recorder.routes.read() })],
+  ['/api/routes', (desk, { query }) => (isOfFleet(query) ? fleetRoutes(desk) : routes(desk))],
   ['/api/tags', tags],
   ['/api/entries', entries],
   ['/api/entry', entry],
@@ -62,7 +65,18 @@ export function tick(desk: Desk): object {
 
 /** Whose numbers they are: one process knows of nobody else's requests. */
 function whose(recorder: Recorder): object {
-  return { pid: process.pid, host: hostname(), since: recorder.since }
+  return { kind: 'process', pid: process.pid, host: hostname(), since: recorder.since }
+}
+
+/** The same of numbers of all processes, with when each has said something. */
+function whoseFleet({ recorder }: Desk, { nodes, unread }: FleetStats): object {
+  return { kind: 'fleet', asked: whose(recorder), nodes: nodes.map(({ id, at }) => ({ id, at })), unread }
+}
+
+function isOfFleet(query: URLSearchParams): boolean {
+  const of = query.get('of') ?? 'process'
+  if (of !== 'process' && of !== 'fleet') throw new Refusal(400, 'bad-value', '"of" is one of process and fleet.')
+  return of === 'fleet'
 }
 
 function about(desk: Desk, { visitor }: Question): object {
@@ -73,7 +87,13 @@ function about(desk: Desk, { visitor }: Question): object {
     node: process.version,
     namespace: cache.flow.options.namespace ?? null,
     visitor,
-    can: { purge: !isReadOnly, explain: canExplain(cache), listTags: lists.tags, listEntries: lists.entries },
+    can: {
+      purge: !isReadOnly,
+      explain: canExplain(cache),
+      listTags: lists.tags,
+      listEntries: lists.entries,
+      fleet: cache.flow.guard.hasBoard,
+    },
   }
 }
 
@@ -85,6 +105,30 @@ function stats({ cache, recorder }: Desk) {
     ...(maxBytes === undefined ? {} : { maxBytes }),
     stats: cache.stats(),
   }
+}
+
+async function fleetStats(desk: Desk, query: URLSearchParams): Promise<object> {
+  const by = query.get('by')
+  if (by !== null && by !== 'node') throw new Refusal(400, 'bad-value', '"by" is node, or nothing.')
+  const fleet = await desk.readFleet()
+  const { total } = fleet
+  return {
+    of: whoseFleet(desk, fleet),
+    now: desk.cache.flow.now(),
+    health: healthOf(total),
+    stats: total,
+    nodes: showNodes(fleet, by === 'node'),
+  }
+}
+
+function routes({ recorder }: Desk): object {
+  return { of: whose(recorder), routes: recorder.routes.read() }
+}
+
+async function fleetRoutes(desk: Desk): Promise<object> {
+  const fleet = await desk.readFleet()
+  const routes = Object.entries(fleet.total.routes).map(([name, tally]) => routeOf(name, tally))
+  return { of: whoseFleet(desk, fleet), routes }
 }
 
 const KINDS: readonly string[] = ['tag', 'route', 'uri'] satisfies TagKind[]

@@ -8,6 +8,7 @@ import { type Answering, type Desk, QUESTIONS, READS, tick, WRITES } from './api
 import { readObject } from './body.ts'
 import { crossSiteRead, crossSiteWrite } from './cross-site.ts'
 import { type PageFile, readPage } from './files.ts'
+import { fleetReading } from './fleet.ts'
 import { Live } from './live.ts'
 import type { DashboardOptions, ResolvedDashboard } from './options.ts'
 import { resolveDashboard } from './options.ts'
@@ -90,7 +91,7 @@ interface Call<Req, Ctx> {
 function openCounter<Req, Ctx>(cache: Cache, options: ResolvedDashboard<Req, Ctx>): Counter<Req, Ctx> {
   const live = new Live(options.maxStreams)
   const recorder = new Recorder(cache, () => live.tell(() => tick(desk)))
-  const desk: Desk = { cache, recorder, isReadOnly: options.isReadOnly }
+  const desk: Desk = { cache, recorder, isReadOnly: options.isReadOnly, readFleet: fleetReading(cache) }
   const close = () => {
     cache.flow.onClose.delete(close)
     recorder.close()

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Cache } from '../cache.ts'
 import type { Meter } from '../core/latency.ts'
 import type { CacheEvent, Outcome, Trace } from '../core/trace.ts'
+import type { Health } from './fleet.ts'
 import { isAnswered, Routes } from './routes.ts'
 import { type Columns, Series, type ShownStep, type Step } from './series.ts'
 import { type Happening, MOST_KEPT, Timeline } from './timeline.ts'
@@ -82,7 +83,7 @@ export class Recorder {
   }
 
   /** How the backend is. */
-  get health(): 'well' | 'paused' | 'behind' | 'near-lost' {
+  get health(): Health {
     if (this.#cache.flow.guard.isBehind) return 'behind'
     if (this.#states.isPaused) return 'paused'
     return this.#states.isNearLost ? 'near-lost' : 'well'

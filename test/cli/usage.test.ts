@@ -65,6 +65,8 @@ describe('a command line that cannot be', () => {
     [['stats', '--url', 'localhost:3000'], 'takes an http or https URL'],
     [['stats', '--url', 'http://user:secret@127.0.0.1:9'], 'takes no password'],
     [['stats', '--redis', '127.0.0.1:9'], 'takes a redis or rediss URL'],
+    [['stats', '--redis', 'redis+sentinel://:secret@127.0.0.1:9'], 'takes a redis or rediss URL, or one of Sentinels'],
+    [['stats', '--redis', 'redis://:secret@127.0.0.1:9,127.0.0.1:x'], 'takes a redis or rediss URL'],
     [['entries', ...url, '--tag', 'a', '--route', 'b'], 'Give one of'],
     [['entries', ...url, '--limit', 'some'], '--limit takes a positive whole number'],
     [['tags', ...url, '--kind', 'colour'], '--kind is one of tag, route, uri'],

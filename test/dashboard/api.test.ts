@@ -40,13 +40,13 @@ async function shop() {
 describe('the admin routes', () => {
   it('say whose numbers they are', async () => {
     const { read } = await shop()
-    const of = { pid: process.pid, host: expect.any(String), since: time }
+    const of = { kind: 'process', pid: process.pid, host: expect.any(String), since: time }
     expect(await read('/about')).toEqual({
       of,
       node: process.version,
       namespace: null,
       visitor: { name: 'ann' },
-      can: { purge: true, explain: expect.any(Boolean), listTags: true, listEntries: true },
+      can: { purge: true, explain: expect.any(Boolean), listTags: true, listEntries: true, fleet: false },
     })
     for (const path of ['/stats', '/series', '/routes', '/events']) expect(await read(path)).toMatchObject({ of })
     expect(await read('/stats')).toMatchObject({ health: 'well', maxBytes: 64 * 1024 * 1024, stats: { requests: 0 } })

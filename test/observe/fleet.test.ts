@@ -145,6 +145,101 @@ describe('the numbers of a fleet', () => {
   })
 })
 
+describe('what anybody may have left on a board', () => {
+  const stats = JSON.parse(JSON.stringify(createCache().stats()))
+  const said = (changes: object, at: unknown = 1) => JSON.stringify({ at, stats: { ...stats, ...changes } })
+  const tally = { ...stats, requests: 1, misses: 1 }
+
+  async function read(texts: Readonly<Record<string, string>>) {
+    const { cache, notices } = setUp({ publishStats: false })
+    for (const [name, text] of Object.entries(texts)) notices.set(`|${name}`, { id: `|${name}`, text, ttl: 1 })
+    return cache.fleetStats()
+  }
+
+  it.each<[string, string]>([
+    ['a number that is a text', said({ requests: '7' })],
+    ['a number without bounds', said({ requests: 1 }).replace('"requests":1', '"requests":1e999')],
+    ['a number that is a list', said({ savedSeconds: [1] })],
+    ['a number too large to be counted on', said({ servedBytes: 1e300 })],
+    ['half of the numbers', JSON.stringify({ at: 1, stats: { requests: 5, routes: {} } })],
+    ['routes that are a text', said({ routes: 'all' })],
+    ['a route that is nothing', said({ routes: { 'GET /a': null } })],
+    ['a route with half of its numbers', said({ routes: { 'GET /a': { requests: 5 } } })],
+    [
+      'more routes than a process names',
+      said({ routes: Object.fromEntries(Array.from({ length: 1001 }, (_, at) => [at, tally])) }),
+    ],
+    ['a route with an endless name', said({ routes: { ['x'.repeat(1001)]: tally } })],
+    ['reasons without an end', said({ reasons: Object.fromEntries(Array.from({ length: 201 }, (_, at) => [at, 1])) })],
+    ['a moment that no calendar has', said({}, 1e300)],
+    ['a moment that is a text', said({}, 'now')],
+    ['brackets without an end', `${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}`],
+    ['nothing', ''],
+  ])('is not counted where it is %s, and that is told', async (_, text) => {
+    const { nodes, total, unread } = await read({ evil: text, good: said({ requests: 3, misses: 3 }) })
+    expect([nodes.map(({ id }) => id).slice(1), unread, total.requests]).toEqual([['good'], 1, 3])
+  })
+
+  it('is not counted under a name without an end', async () => {
+    const { nodes, unread } = await read({ ['x'.repeat(301)]: said({}) })
+    expect([nodes.length, unread]).toEqual([1, 1])
+  })
+
+  it('hands on nothing but what numbers are made of', async () => {
+    const more = {
+      evil: 1,
+      since: -5,
+      backend: { ...stats.backend, state: '<b>', near: '<b>', undelivered: 2, evil: 1 },
+    }
+    const text = said({
+      ...more,
+      latency: { hit: { ...stats.latency.hit, count: 9, counts: [9] }, miss: stats.latency.miss },
+    })
+    const { nodes, total } = await read({ a: text.replace('"evil"', '"__proto__"') })
+    expect(nodes[1]!.stats).toEqual({
+      ...stats,
+      since: 0,
+      backend: { ...stats.backend, undelivered: 2, near: undefined },
+    })
+    expect(JSON.stringify(total)).not.toMatch(/evil|__proto__|<b>/)
+    expect(Object.prototype).not.toHaveProperty('evil')
+  })
+
+  it('has the names of routes that a prototype has, as names', async () => {
+    const routes = `{"__proto__":${JSON.stringify(tally)},"constructor":${JSON.stringify(tally)}}`
+    const { total } = await read({ a: said({ routes: 0 }).replace('"routes":0', `"routes":${routes}`) })
+    expect(Object.entries(total.routes).map(([name, { requests }]) => [name, requests])).toEqual([
+      ['__proto__', 1],
+      ['constructor', 1],
+    ])
+  })
+
+  it('comes to 500 routes and the others, whatever the number of nodes, and requests are blocked by none of it', async () => {
+    const texts = Array.from({ length: 40 }, (_, node) => {
+      const names = Array.from({ length: 500 }, (_, at) => [
+        `GET /${node === 0 ? `busy/${at}` : `${node}/${at}`}`,
+        { ...tally, requests: node === 0 ? 9 : 1 },
+      ])
+      return [`n${node}`, said({ routes: Object.fromEntries(names), requests: node === 0 ? 4500 : 500 })]
+    })
+    let turns = 0
+    const turn = () => {
+      turns += 1
+      timer = setImmediate(turn)
+    }
+    let timer = setImmediate(turn)
+    const { nodes, total } = await read(Object.fromEntries(texts))
+    clearImmediate(timer)
+    expect(turns).toBeGreaterThan(10)
+    expect(nodes).toHaveLength(41)
+    const routes = Object.entries(total.routes)
+    expect(routes).toHaveLength(501)
+    expect(routes.filter(([name]) => name.startsWith('GET /busy/'))).toHaveLength(500)
+    expect(total.routes['(other)']!.requests).toBe(39 * 500)
+    expect(routes.reduce((sum, [, { requests }]) => sum + requests, 0)).toBe(total.requests)
+  })
+})
+
 describe('what two processes say, together', () => {
   it('is the sum of counts, the longest of times, the first beginning, and the worse state', () => {
     const latency = { count: 2, total: 0.5, longest: 0.4, bounds: [1, 2], counts: [2, 0, 0] }
@@ -261,6 +356,34 @@ describe('processes that share a Redis', () => {
     }
     expect(all).toHaveLength(1)
     await cache.close()
+  })
+
+  it('read no more than they can bear, and tell how many are left out', async () => {
+    const own = await startRedis()
+    const client = await redisLibraries[0]!.connect(own.port)
+    const cache = createCache({ backend: redis(client as never) })
+    try {
+      const board = redis(client as never).board
+      const text = JSON.stringify({ at: Date.now(), stats: createCache().stats() })
+      const padded = (length: number) => text.padEnd(length)
+      await board.publish('|longest', padded(2 * 1024 * 1024), 60_000)
+      await board.publish('|longer', padded(2 * 1024 * 1024 + 1), 60_000)
+      expect(await cache.fleetStats()).toMatchObject({ nodes: [{}, { id: 'longest' }], unread: 1 })
+      for (let at = 0; at < 17; at++) await board.publish(`|${at}`, padded(2 * 1024 * 1024), 60_000)
+      expect(await cache.fleetStats()).toMatchObject({ of: 'fleet', nodes: { length: 17 }, unread: 3 })
+    } finally {
+      await cache.close()
+      await redisLibraries[0]!.close(client)
+      await own.stop()
+    }
+  })
+
+  it('understand what the largest of them says', async () => {
+    const cache = await join({ namespace: 'large' })
+    const other = await join({ namespace: 'large', publishStats: false })
+    for (let at = 0; at < 500; at++) cache.flow.events.emit({ ...bypass, route: `GET /${'ä'.repeat(990)}/${at}` })
+    await until('it has published', async () => (await other.fleetStats()).total.bypasses === 500)
+    expect(await other.fleetStats()).toMatchObject({ nodes: { length: 2 }, unread: 0 })
   })
 
   it('do not mind that it is away', async () => {

@@ -390,16 +390,19 @@ return 1
 `,
 )
 
-/** Keys: board, what notices begin with. Gives ids and texts in turn, of a thousand at the most. */
+/** Keys: board, what notices begin with. Gives ids and texts in turn, of a thousand at the most; no text where it is longer than any process has, or would be too much. */
 export const NOTICES = whole(
   'notices',
   `${NOW}
-local given = {}
+local LONGEST, MOST = 2 * 1024 * 1024, 32 * 1024 * 1024
+local given, length = {}, 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'LIMIT', 0, 1000)) do
   local text = redis.call('GET', KEYS[2] .. id)
   if text then
+    local isGiven = #text <= LONGEST and length + #text <= MOST
+    if isGiven then length = length + #text end
     given[#given + 1] = id
-    given[#given + 1] = text
+    given[#given + 1] = isGiven and text or ''
   end
 end
 return given

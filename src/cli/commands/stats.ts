@@ -5,23 +5,27 @@ import { EXIT } from '../exit.ts'
 import { type Output, type Part, styled } from '../output.ts'
 import type { Numbers } from '../targets/target.ts'
 import { count, duration, percent, size } from '../text.ts'
-import { sayWhose, whoseJson } from '../whose.ts'
+import { FLEET_OPTION, saidAgo, sayWhose, whoseJson } from '../whose.ts'
 
 export const stats: Command = {
   name: 'stats',
   summary: 'what the cache has done, by outcome and by route',
   about:
-    'Shows what requests came to since the cache was made, what that has saved, what is held, and how the backend does. Of an application these are the numbers of that one process; of Redis, those of all processes that publish theirs (the option `publishStats` of the cache).',
-  options: {},
+    'Shows what requests came to since the cache was made, what that has saved, what is held, and how the backend does. Of an application these are the numbers of that one process, or with --fleet those of all processes that publish theirs (the option `publishStats` of the cache), each as of when it last did. Over Redis they are always those of the fleet.',
+  options: { fleet: FLEET_OPTION },
   examples: [
     ['tagcache stats --url http://localhost:3000/cache', 'one process'],
-    ['tagcache stats --redis redis://localhost:6379', 'all processes that publish their numbers there'],
+    [
+      'tagcache stats --fleet --url http://localhost:3000/cache',
+      'all processes that share its Redis and publish their numbers',
+    ],
+    ['tagcache stats --redis redis://localhost:6379', 'the same, asked where no application is'],
     ["tagcache stats --json | jq '.stats.hits / .stats.requests'", 'the hit ratio, for a script'],
   ],
   hasTarget: true,
-  async run({ out, target: open }) {
+  async run({ given, out, target: open }) {
     const target = await open()
-    const numbers = await target.numbers()
+    const numbers = await target.numbers(given.is('fleet'))
     if (out.isJson) {
       const { of, nodes, ...rest } = numbers
       out.json({ ...whoseJson(of, target), ...rest, ...(of.kind === 'fleet' ? { nodes } : {}) })
@@ -30,6 +34,7 @@ export const stats: Command = {
     out.line(styled('bold', sayWhose(numbers.of, target)))
     out.line()
     out.facts(factsOf(numbers))
+    if (numbers.of.kind === 'fleet') showNodes(numbers, out)
     showRoutes(numbers.stats, out)
     return EXIT.done
   },
@@ -87,6 +92,30 @@ function timesOf(latency: CacheStats['latency']['hit']): string {
 function listed(numbers: Readonly<Record<string, number>>): string {
   const some = Object.entries(numbers).filter(([, number]) => number > 0)
   return some.length === 0 ? '' : ` (${some.map(([name, number]) => `${name} ${count(number)}`).join(', ')})`
+}
+
+function showNodes({ nodes }: Numbers, out: Output): void {
+  out.line()
+  out.table(
+    [
+      { title: 'NODE', isCut: true },
+      { title: 'SAID', isRight: true },
+      { title: 'REQUESTS', isRight: true },
+      { title: 'HIT RATIO', isRight: true },
+      { title: 'SAVED', isRight: true },
+      { title: 'HELD', isRight: true },
+      { title: 'BACKEND' },
+    ],
+    nodes.map(({ id, at, stats }) => [
+      id,
+      `${saidAgo(at)} ago`,
+      count(stats.requests),
+      percent(answered(stats), stats.requests),
+      duration(stats.savedSeconds),
+      size(stats.bytes),
+      backendOf(stats, undefined),
+    ]),
+  )
 }
 
 function showRoutes({ routes }: CacheStats, out: Output): void {

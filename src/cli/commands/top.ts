@@ -5,20 +5,22 @@ import { type Output, type Part, styled } from '../output.ts'
 import { type AllRates, RateMeter } from '../rates.ts'
 import type { Numbers, Target } from '../targets/target.ts'
 import { count, percent, rate, size } from '../text.ts'
-import { sayWhose, whoseJson } from '../whose.ts'
+import { FLEET_OPTION, sayWhose, whoseJson } from '../whose.ts'
 import { answered, mainReason } from './stats.ts'
 
 export const top: Command = {
   name: 'top',
   summary: 'requests by the second and by route, live',
   about:
-    'Shows again and again what requests come to, the busiest routes first. On a terminal it stays on one screen; Ctrl-C ends it. Processes publish their numbers in Redis every ten seconds as a rule, so there it changes no more often than that.',
+    'Shows again and again what requests come to, the busiest routes first. On a terminal it stays on one screen; Ctrl-C ends it. Of an application it shows that one process, or with --fleet all processes that publish their numbers; over Redis always the fleet. Processes publish every ten seconds as a rule, so of a fleet it changes no more often than that.',
   options: {
+    fleet: FLEET_OPTION,
     interval: { type: 'string', value: 'SECONDS', about: 'how long to wait in between; default 2' },
     count: { type: 'string', short: 'n', value: 'N', about: 'end after so many times; default never' },
   },
   examples: [
     ['tagcache top --url http://localhost:3000/cache', 'watch a process at work'],
+    ['tagcache top --fleet --url http://localhost:3000/cache', 'watch all processes that share its Redis'],
     ['tagcache top --json --count 2', 'two lines of JSON: the second has the rates in between'],
   ],
   hasTarget: true,
@@ -28,14 +30,14 @@ export const top: Command = {
     const most = given.text('count') === undefined ? Number.POSITIVE_INFINITY : given.number('count', 1)
     const target = await open()
     const meter = new RateMeter()
-    let numbers = await target.numbers()
+    let numbers = await target.numbers(given.is('fleet'))
     const close = out.isJson ? () => {} : out.openScreen()
     try {
       for (let turn = 1; !stop.aborted; turn++) {
         show(numbers, meter.take(numbers.nodes), target, out)
         if (turn >= most) break
         await sleep(interval, undefined, { signal: stop }).catch(() => {})
-        if (!stop.aborted) numbers = await target.numbers()
+        if (!stop.aborted) numbers = await target.numbers(given.is('fleet'))
       }
     } finally {
       close()

@@ -4,7 +4,7 @@ import type { PurgeResult } from '../../dashboard/purge.ts'
 import type { Happening } from '../../dashboard/timeline.ts'
 import { EXIT, Failure, misused, unreachable } from '../exit.ts'
 import { messagesOf } from './stream.ts'
-import type { Asked, Numbers, Purging, SecondSeen, Target, Watcher, Whose } from './target.ts'
+import type { Asked, NodeNumbers, Numbers, Purging, SecondSeen, Target, Watcher, Whose } from './target.ts'
 
 const UNDELIVERED =
   'Its backend has not taken it. The application keeps it and delivers it as soon as it can; until then it trusts nothing stored, but other processes may answer with it.'
@@ -43,10 +43,11 @@ export class Application implements Target {
 
   async whose(): Promise<Whose> {
     const { of } = (await this.read('/api/about', {})) as { of: Process }
-    return { kind: 'process', ...of }
+    return { ...of, kind: 'process' }
   }
 
-  async numbers(): Promise<Numbers> {
+  async numbers(isOfFleet: boolean): Promise<Numbers> {
+    if (isOfFleet) return this.#fleetNumbers()
     const found = (await this.read('/api/stats', {})) as {
       of: Process
       stats: CacheStats
@@ -55,8 +56,27 @@ export class Application implements Target {
     }
     const { of, stats, ...rest } = found
     // The dashboard counts from when it was mounted, the cache from when it was made.
-    const process = { kind: 'process', ...of, since: stats.since } as const
+    const process = { ...of, kind: 'process', since: stats.since } as const
     return { of: process, stats, nodes: [{ id: `${of.host}:${of.pid}`, at: Date.now(), stats }], ...rest }
+  }
+
+  async #fleetNumbers(): Promise<Numbers> {
+    const found = (await this.read('/api/stats', { of: 'fleet', by: 'node' })) as {
+      of: Whose
+      stats: CacheStats
+      health: string
+      nodes: readonly NodeNumbers[]
+    }
+    const { of, stats, health } = found
+    // One that does not know of fleets answers with its own.
+    if (of.kind !== 'fleet')
+      throw new Failure(
+        EXIT.refused,
+        `${this.name} knows of no numbers but its own: its tagcache is older than this one.`,
+        'Ask the Redis that the processes share: --redis.',
+      )
+    const nodes = found.nodes.map(({ id, at, stats }) => ({ id, at, stats }))
+    return { of: { kind: 'fleet', nodes: of.nodes, unread: of.unread }, stats, nodes, health }
   }
 
   read(path: string, query: Readonly<Record<string, string>>): Promise<unknown> {
@@ -156,7 +176,7 @@ export class Application implements Target {
     const { code, message } = Object(Object(value).error) as { code?: string; message?: string }
     if (code === undefined || message === undefined) throw this.#isNone(response)
     throw new Failure(
-      EXIT[code === 'no-entry' ? 'nothing' : code === 'not-found' ? 'unreachable' : 'refused'],
+      EXIT[EXITS.get(code) ?? 'refused'],
       `${this.name} refuses: ${message} (${code})`,
       this.#hintOf(code),
     )
@@ -181,11 +201,19 @@ export class Application implements Target {
   }
 }
 
+const EXITS: ReadonlyMap<string, keyof typeof EXIT> = new Map([
+  ['no-entry', 'nothing'],
+  ['no-fleet', 'nothing'],
+  ['no-board', 'usage'],
+  ['not-found', 'unreachable'],
+])
+
 const HINTS: ReadonlyMap<string, string> = new Map([
   ['not-local', 'Its dashboard has no `authorize`: ask on the machine itself, or give it one.'],
   ['not-found', 'Give as --url the place where dashboard() is mounted, as http://localhost:3000/cache.'],
   ['read-only', 'Its dashboard is mounted with `readOnly`. Purge through Redis (--redis), or where that is allowed.'],
   ['not-listed', 'Entries can be asked for by tag: tagcache entries --tag <tag>.'],
+  ['no-board', 'Ask for the numbers of that process: without --fleet.'],
   ['backend-away', 'Its backend does not answer; `tagcache stats` says how it does.'],
 ])
 

@@ -1,7 +1,7 @@
 import type { Given } from '../command.ts'
 import { misused } from '../exit.ts'
 import { Application } from './application.ts'
-import { redisUrl } from './redis-client.ts'
+import { placeOf } from './redis-address.ts'
 import { openRedis } from './shared-redis.ts'
 import type { Target } from './target.ts'
 
@@ -10,7 +10,7 @@ const LONGEST_TIMEOUT = 3600
 /** The target that a command line names, or else the environment. Throws a `Failure`. */
 export async function openTarget(given: Given): Promise<Target> {
   const timeout = timeoutOf(given.text('timeout'))
-  const { url, redis } = placeOf(given)
+  const { url, redis } = chosen(given)
   if (url !== undefined) {
     for (const name of ['namespace', 'cache-namespace', 'partitions']) {
       if (given.text(name) !== undefined) throw misused(`--${name} goes with --redis: an application knows its own.`)
@@ -18,7 +18,7 @@ export async function openTarget(given: Given): Promise<Target> {
     return new Application(url, process.env.TAGCACHE_TOKEN, timeout)
   }
   return openRedis(
-    { url: redisUrl(redis!), timeout },
+    { place: placeOf(redis!), timeout },
     {
       namespace: given.text('namespace'),
       cacheNamespace: given.text('cache-namespace'),
@@ -28,7 +28,7 @@ export async function openTarget(given: Given): Promise<Target> {
 }
 
 // What is said on the command line counts before what is set once for all.
-function placeOf(given: Given): { url?: string | undefined; redis?: string | undefined } {
+function chosen(given: Given): { url?: string | undefined; redis?: string | undefined } {
   const [url, redis] = [given.text('url'), given.text('redis')]
   if (url !== undefined && redis !== undefined) throw misused('Give one of --url and --redis.')
   if (url !== undefined || redis !== undefined) return { url, redis }

@@ -3,15 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Changes } from '../../backends/backend.ts'
 import { type RedisBackend, redis } from '../../backends/redis/redis.ts'
 import { Cache } from '../../cache.ts'
-import { addUp } from '../../core/sums.ts'
+import { addStats } from '../../core/add-stats.ts'
 import { type Desk, type Question, READS, WRITES } from '../../dashboard/api.ts'
+import { fleetReading } from '../../dashboard/fleet.ts'
 import { showTag } from '../../dashboard/names.ts'
 import type { PurgeResult } from '../../dashboard/purge.ts'
 import { Recorder } from '../../dashboard/recorder.ts'
 import { Refusal } from '../../dashboard/reply.ts'
 import { TagcacheError } from '../../errors.ts'
 import { EXIT, Failure, misused, unreachable } from '../exit.ts'
-import { type Address, type Connection, connect, nameOf } from './redis-client.ts'
+import type { Address, Connection } from './connecting.ts'
+import { connect } from './redis-client.ts'
 import type { Numbers, Purging, Seen, Target, Watcher, Whose } from './target.ts'
 
 const UNDELIVERED = 'Redis has not taken it, and nobody keeps it: what it was to purge is still served. Try again.'
@@ -55,7 +57,7 @@ async function opened(connection: Connection, address: Address, layout: Layout):
         ...(cacheNamespace === undefined ? {} : { namespace: cacheNamespace }),
       }),
   )
-  const name = `${nameOf(address.url)}, namespace ${namespace ?? 'tagcache'}${cacheNamespace === undefined ? '' : `, cache ${cacheNamespace}`}`
+  const name = `${address.place.name}, namespace ${namespace ?? 'tagcache'}${cacheNamespace === undefined ? '' : `, cache ${cacheNamespace}`}`
   await ready(backend, name, address.timeout)
   return new SharedRedis(name, connection, backend, cache, address.timeout)
 }
@@ -97,7 +99,7 @@ class SharedRedis implements Target {
     this.#backend = backend
     this.#cache = cache
     this.#timeout = timeout
-    this.#desk = { cache, recorder: new Recorder(cache, () => {}), isReadOnly: false }
+    this.#desk = { cache, recorder: new Recorder(cache, () => {}), isReadOnly: false, readFleet: fleetReading(cache) }
     cache.on('fault', ({ error }) => {
       this.#fault = error
     })
@@ -108,19 +110,19 @@ class SharedRedis implements Target {
   }
 
   async numbers(): Promise<Numbers> {
-    const { of, nodes: all } = await this.#cache.fleetStats()
+    const { of, nodes: all, unread } = await this.#cache.fleetStats()
     if (of === 'process') throw this.#lost()
     // The first is this process, which has done nothing.
     const nodes = all.slice(1)
     if (nodes.length === 0) {
       throw new Failure(
         EXIT.nothing,
-        `No process has published its numbers in ${this.name}.`,
+        `No process has published its numbers in ${this.name}${unread > 0 ? `, but for ${unread} that are not understood` : ''}.`,
         'Processes do so with the option `publishStats` of the cache; or ask one of them with --url.',
       )
     }
-    const stats = nodes.map((node) => node.stats).reduce(addUp)
-    return { of: { kind: 'fleet', nodes: nodes.map(({ id, at }) => ({ id, at })) }, stats, nodes }
+    const stats = nodes.map((node) => node.stats).reduce(addStats)
+    return { of: { kind: 'fleet', nodes: nodes.map(({ id, at }) => ({ id, at })), unread }, stats, nodes }
   }
 
   read(path: string, query: Readonly<Record<string, string>>): Promise<unknown> {

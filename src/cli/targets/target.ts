@@ -5,7 +5,13 @@ import type { Happening } from '../../dashboard/timeline.ts'
 /** Whose numbers or entries are shown. */
 export type Whose =
   | { readonly kind: 'process'; readonly pid: number; readonly host: string; readonly since: number }
-  | { readonly kind: 'fleet'; readonly nodes: readonly { readonly id: string; readonly at: number }[] }
+  | {
+      readonly kind: 'fleet'
+      /** Those counted, and when each has last said something, in epoch milliseconds. */
+      readonly nodes: readonly { readonly id: string; readonly at: number }[]
+      /** How many more have said something that is not counted. */
+      readonly unread: number
+    }
   /** What is stored, for all processes that share it. */
   | { readonly kind: 'store' }
 
@@ -62,7 +68,8 @@ export interface Target {
   readonly name: string
   /** Whose entries are listed. */
   whose(): Promise<Whose>
-  numbers(): Promise<Numbers>
+  /** @param isOfFleet of all processes that publish theirs, also where one could be asked alone */
+  numbers(isOfFleet: boolean): Promise<Numbers>
   /** What the admin route of that path answers. */
   read(path: string, query: Readonly<Record<string, string>>): Promise<unknown>
   explain(request: Asked, other?: Asked): Promise<unknown>
