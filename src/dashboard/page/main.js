@@ -92,25 +92,29 @@ function tellLive(status, text) {
   if (byId('live').textContent !== text) byId('live').textContent = text
 }
 
+// In milliseconds: the server ends each connection at times, and is asked again three seconds later.
+const PATIENCE = 6000
+const AWAY = 'The server does not answer.'
+let seenAt = Date.now()
+/** @type {ReturnType<typeof setTimeout> | undefined} */ let worrying
+
 /** Says that what is shown is of the past, and why. @param {string} why */
 function tellLost(why) {
   tellLive('lost', 'Not live')
-  const banner = byId('lost')
-  const since = banner.hidden ? time(Date.now()) : banner.dataset.since
-  banner.dataset.since = since
-  const text = `${why} What you see is as it was at ${since}. Trying again.`
-  if (banner.textContent !== text) banner.textContent = text
-  banner.hidden = false
+  const text = `${why} What you see is as it was at ${time(seenAt)}. Trying again.`
+  if (byId('lost').textContent !== text) byId('lost').textContent = text
+  byId('lost').hidden = false
   byId('main').classList.add('past')
 }
 
 function tellFound() {
+  clearTimeout(worrying)
+  worrying = undefined
+  seenAt = Date.now()
   tellLive('live', 'Live')
   byId('lost').hidden = true
   byId('main').classList.remove('past')
 }
-
-const AWAY = 'The server does not answer.'
 
 function watch() {
   let last = 0
@@ -129,8 +133,12 @@ function watch() {
   })
   source.onerror = async () => {
     last = -1
+    if (byId('lost').hidden) tellLive('waiting', 'Connecting again')
     // Where the server refuses, the browser does not try again by itself.
-    if (source.readyState !== EventSource.CLOSED) return tellLost(AWAY)
+    if (source.readyState !== EventSource.CLOSED) {
+      worrying ??= setTimeout(() => tellLost(AWAY), PATIENCE)
+      return
+    }
     setTimeout(watch, 10_000)
     const why = await read('about').then(
       () => 'The server lets nobody more watch.',

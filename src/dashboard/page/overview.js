@@ -198,7 +198,9 @@ function fleetTiles({ stats, health, now, of }, before) {
       milliseconds(stats.spentSeconds * each),
       `${milliseconds((stats.spentSeconds + stats.savedSeconds) * each)} uncached`,
     ),
-    memoryTile(stats, undefined),
+    stats.bytes > 0
+      ? tile('Memory of all', bytes(stats.bytes), entriesText(stats))
+      : tile('Memory', '–', 'what is stored is in the backend'),
     healthTile(health, stats),
   ]
 }
@@ -226,10 +228,14 @@ function healthTile(health, { faults }) {
 /** @param {any} stats @param {number | undefined} maxBytes */
 function memoryTile(stats, maxBytes) {
   if (stats.bytes === 0 && maxBytes === undefined) return tile('Memory', '–', 'the backend does not say')
-  const entries = `${count(stats.entries)} ${stats.entries === 1 ? 'entry' : 'entries'}`
-  if (maxBytes === undefined) return tile('Memory', bytes(stats.bytes), entries)
+  if (maxBytes === undefined) return tile('Memory', bytes(stats.bytes), entriesText(stats))
   const meter = el('meter', { min: 0, max: maxBytes, value: stats.bytes, 'aria-label': 'Share of the bound' })
-  return tile(`Memory, of ${bytes(maxBytes)}`, bytes(stats.bytes), [meter, entries])
+  return tile(`Memory, of ${bytes(maxBytes)}`, bytes(stats.bytes), [meter, entriesText(stats)])
+}
+
+/** @param {{ entries: number }} stats */
+function entriesText({ entries }) {
+  return `${count(entries)} ${entries === 1 ? 'entry' : 'entries'}`
 }
 
 /**

@@ -29,9 +29,9 @@ export function routes() {
         name: 'From the cache',
         kind: 'num',
         by: ({ hitRatio }) => hitRatio,
-        show: ({ hitRatio }) => [
+        show: ({ hitRatio, requests }) => [
           el('span', { class: 'ratio', '--share': `${hitRatio * 100}%` }),
-          el('span', { class: 'share' }, percent(hitRatio)),
+          el('span', { class: 'share' }, percent(requests > 0 ? hitRatio : Number.NaN)),
         ],
       },
       {
