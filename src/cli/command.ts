@@ -64,7 +64,12 @@ export const TARGET_OPTIONS: Readonly<Record<string, Option>> = {
     value: 'URL',
     about: 'the admin routes of a running application, as http://localhost:3000/cache',
   },
-  redis: { type: 'string', value: 'URL', about: 'a Redis that caches share, as redis://localhost:6379' },
+  redis: {
+    type: 'string',
+    value: 'URL',
+    about:
+      'a Redis that caches share, as redis://localhost:6379; nodes of a Cluster, as redis://node-1:6379,node-2:6379; or Sentinels, as redis+sentinel://host-1:26379,host-2:26379/mymaster',
+  },
   namespace: { type: 'string', value: 'NAME', about: "the namespace of redis(); default 'tagcache'" },
   'cache-namespace': {
     type: 'string',

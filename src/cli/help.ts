@@ -8,6 +8,8 @@ const WHERE = `Of which cache:
   --url URL      the admin routes of a running application: where dashboard() is mounted.
                  A token for byToken() is taken from TAGCACHE_TOKEN.
   --redis URL    a Redis that caches share, with --namespace as given to redis().
+                 Several nodes of a Cluster with commas in between; Sentinels as
+                 redis+sentinel://host-1:26379,host-2:26379/mymaster.
                  Needs ioredis or redis to be installed.
   Or set TAGCACHE_URL or TAGCACHE_REDIS_URL once for all.`
 

@@ -68,6 +68,13 @@ describe('the installed command line', () => {
     expect(run(from, from, 'purge', 'some', '--redis', 'redis://127.0.0.1:9').code).toBe(3)
   })
 
+  it('writes nothing to standard output that a library has to say', () => {
+    const from = project('talkative')
+    symlinkSync(join(root, 'node_modules/redis5'), join(from, 'node_modules/redis'))
+    const { code, stdout } = run(from, from, 'tags', '--redis', 'redis+sentinel://127.0.0.1:9/m', '--timeout', '1')
+    expect([code, stdout]).toEqual([3, ''])
+  })
+
   it('asks for one of them where none is, and needs none for an application', () => {
     const from = project('alone')
     const { code, stderr } = run(from, from, 'tags', '--redis', `redis://127.0.0.1:${server.port}`)

@@ -9,10 +9,11 @@ export const watch: Command = {
   name: 'watch',
   summary: 'purges, faults and warnings as they happen',
   about:
-    'Tells what happens beside requests, until Ctrl-C ends it. Of an application it tells purges with who asked, the state of the backend, faults, failures and warnings of that one process, and with --requests what each second of requests came to. Over Redis it tells the purges of all processes, as they are told each other, and nothing else.',
+    'Tells what happens beside requests, until Ctrl-C ends it. Of an application it tells purges with who asked, the state of the backend, faults, failures and warnings of that one process, and with --requests what each second of requests came to. Over Redis it tells the purges of all processes, as they are told each other, without who asked; and of processes that publish their numbers, every few seconds, who has come or gone, how their backend does and how many faults it had. Everything that a process tells is seen with --url alone.',
   options: { requests: { type: 'boolean', about: 'also what the requests of each second came to' } },
   examples: [
     ['tagcache watch --url http://localhost:3000/cache', 'what happens'],
+    ['tagcache watch --redis redis://localhost:6379', 'what all processes purge, and who is in trouble'],
     ['tagcache watch --json | jq -r \'select(.kind == "purge") | .tags[]?\'', 'purged tags, one a line'],
   ],
   hasTarget: true,
@@ -46,11 +47,12 @@ function begin(out: Output, whose: object, said: string): void {
 }
 
 function lineOf(seen: Seen): Part[] {
-  const { time, kind, count = 1, isDelivered = true, by } = seen
+  const { time, kind, count = 1, isDelivered = true, by, node } = seen
   const details = [
     what(seen),
     ...(isDelivered ? [] : ['not delivered yet']),
     ...(by === undefined ? [] : [`by ${by}`]),
+    ...(node === undefined ? [] : [`on ${node}`]),
     ...(count > 1 ? [`${count} times`] : []),
   ]
   const isTrouble =

@@ -4,6 +4,7 @@ import type { Changes } from '../../backends/backend.ts'
 import { type RedisBackend, redis } from '../../backends/redis/redis.ts'
 import { Cache } from '../../cache.ts'
 import { addStats } from '../../core/add-stats.ts'
+import { scrub } from '../../core/log.ts'
 import { type Desk, type Question, READS, WRITES } from '../../dashboard/api.ts'
 import { fleetReading } from '../../dashboard/fleet.ts'
 import { showTag } from '../../dashboard/names.ts'
@@ -13,12 +14,16 @@ import { Refusal } from '../../dashboard/reply.ts'
 import { TagcacheError } from '../../errors.ts'
 import { EXIT, Failure, misused, unreachable } from '../exit.ts'
 import type { Address, Connection } from './connecting.ts'
+import { FleetWatch } from './fleet-watch.ts'
 import { connect } from './redis-client.ts'
 import type { Numbers, Purging, Seen, Target, Watcher, Whose } from './target.ts'
 
 const UNDELIVERED = 'Redis has not taken it, and nobody keeps it: what it was to purge is still served. Try again.'
 // In milliseconds.
 const LOOK_AGAIN = 50
+// They publish every ten seconds as a rule.
+const LOOK_AT_FLEET = 5000
+const LATE = new Error('it did not answer in time.')
 // Only those who store and purge all day know how many invalidations are worth remembering.
 const NEVER_FORGET = 1_000_000_000
 
@@ -117,7 +122,9 @@ class SharedRedis implements Target {
     if (nodes.length === 0) {
       throw new Failure(
         EXIT.nothing,
-        `No process has published its numbers in ${this.name}${unread > 0 ? `, but for ${unread} that are not understood` : ''}.`,
+        unread > 0
+          ? `Nothing that was published as numbers in ${this.name} can be read.`
+          : `No process has published its numbers in ${this.name}.`,
         'Processes do so with the option `publishStats` of the cache; or ask one of them with --url.',
       )
     }
@@ -149,12 +156,23 @@ class SharedRedis implements Target {
       for (const seen of this.#show(changes)) watcher.happened(seen)
     })
     watcher.began()
-    await new Promise((resolve) => {
-      const alive = setInterval(() => {}, 60_000)
-      stop.addEventListener('abort', () => resolve(clearInterval(alive)))
-      if (stop.aborted) resolve(clearInterval(alive))
-    })
+    await this.#watchFleet(watcher, stop)
     end()
+  }
+
+  // Nobody tells of anything but purges as it happens; the rest is in the numbers, if anybody publishes them.
+  async #watchFleet(watcher: Watcher, stop: AbortSignal): Promise<void> {
+    const fleet = new FleetWatch()
+    let isLost = false
+    while (!stop.aborted) {
+      const { of, nodes } = await this.#cache.fleetStats()
+      if (of === 'process' && !isLost) watcher.lost(this.#reason())
+      isLost = of === 'process'
+      // The first is this process.
+      const news = isLost ? [] : fleet.take(nodes.slice(1), Date.now())
+      for (const seen of news) watcher.happened(seen)
+      await sleep(LOOK_AT_FLEET, undefined, { signal: stop }).catch(() => {})
+    }
   }
 
   async close(): Promise<void> {
@@ -186,7 +204,11 @@ class SharedRedis implements Target {
   }
 
   #lost(): Failure {
-    return unreachable(this.name, this.#fault ?? new Error('it did not answer in time.'))
+    return unreachable(this.name, this.#fault ?? LATE)
+  }
+
+  #reason(): string {
+    return scrub(String(Object(this.#fault ?? LATE).message)).replace(/\.$/, '')
   }
 
   #show({ tags, keys }: Changes): Seen[] {

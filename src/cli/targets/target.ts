@@ -47,7 +47,13 @@ export interface Asked {
 }
 
 /** Something that has happened, as far as the target tells. */
-export type Seen = Omit<Happening, 'id' | 'count'> & { readonly id?: number; readonly count?: number }
+export type Seen = Omit<Happening, 'id' | 'count' | 'kind'> & {
+  readonly kind: Happening['kind'] | 'node'
+  readonly id?: number
+  readonly count?: number
+  /** The process that it happened to, where one tells of several. */
+  readonly node?: string
+}
 
 /** What one second of requests came to. */
 export type SecondSeen = Readonly<Record<string, number | null>> & { readonly time: number }
