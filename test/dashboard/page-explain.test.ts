@@ -28,8 +28,14 @@ inBrowser('the page, asked why', (watch) => {
     expect(await option('maxBodySize').isVisible()).toBe(false)
     await page.getByText('more are as by default').click()
     expect((await option('maxBodySize').innerText()).split(/\t/).slice(1)).toEqual(['4 MB', 'default'])
-    // It can be loaded again.
+    // It can be loaded again, and handed on; but a link alone asks nothing of the application.
+    const asked: string[] = []
+    page.on('request', (request) => asked.push(request.url()))
     await page.reload()
+    await expect.poll(() => page.getByLabel('Path or URL').first().inputValue()).toBe('/products/1')
+    await expect.poll(() => page.evaluate('document.activeElement.textContent')).toBe('Explain')
+    expect(asked.filter((url) => url.includes('/api/explain'))).toEqual([])
+    await page.keyboard.press('Enter')
     await page.locator('.verdict', { hasText: 'It would hit' }).waitFor()
   })
 

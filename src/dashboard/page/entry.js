@@ -1,5 +1,5 @@
 import { read } from './api.js'
-import { entriesBy, explainUri, stateOf, tagChip } from './chips.js'
+import { entriesBy, explainUri, tagChip } from './chips.js'
 import { el, empty, facts, fill } from './dom.js'
 import { lifeOf } from './explanation.js'
 import { bytes, dateTime, duration, milliseconds } from './format.js'
@@ -38,7 +38,6 @@ function show(entry) {
         'div',
         { class: 'bar' },
         el('h2', { class: 'code' }, key),
-        stateOf(state),
         el('span', { class: 'end' }, purgeButton({ key }, key, leave, 'Purge entry')),
       ),
       lifeOf(age, age + ttl, ttl, state === 'purged'),
@@ -59,7 +58,7 @@ function show(entry) {
     el(
       'section',
       { class: 'card' },
-      el('h2', {}, 'Tags'),
+      el('h2', {}, 'Tags, with the last purge of each'),
       facts(
         tags.map((/** @type {any} */ tag) => [
           tagChip(tag),

@@ -68,7 +68,8 @@ export function explain(given) {
   return {
     element: el('div', {}, el('h1', {}, 'Explain'), form, said, more),
     search: first.url,
-    start: () => (given.has('url') && state.about.can.explain ? ask() : undefined),
+    // A link may come from anywhere, and the application handles what is asked: nothing is, before somebody presses the button.
+    start: () => given.has('url') && button.focus(),
   }
 }
 

@@ -113,7 +113,7 @@ function makeCharts() {
   const latency = makeChart(
     'How long answers took, from the cache and by the handler',
     [
-      { label: 'from the cache', colour: 'accent', show: time },
+      { label: 'cache', colour: 'accent', show: time },
       { label: '95 %', colour: 'accent', isDashed: true, show: time },
       { label: 'handler', colour: 'muted', show: time },
       { label: '95 %', colour: 'muted', isDashed: true, show: time },
