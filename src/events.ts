@@ -1,5 +1,6 @@
 import { isFollowed, publish, type Source } from './channels.ts'
 import { Counters, type Held, type RouteCounters } from './core/counters.ts'
+import type { Meter } from './core/latency.ts'
 import type { Log } from './core/log.ts'
 import type { CacheEvent, CacheListener, CacheStats } from './core/trace.ts'
 import { Surroundings } from './core/work.ts'
@@ -7,8 +8,8 @@ import { explainWarning, type WarningCode } from './errors.ts'
 
 // A warning is told once for a route; so many different ones are remembered.
 const MOST_WARNED = 1000
-// A mask: of so many answers from the cache one is measured.
-const MEASURED = 64 - 1
+// Of so many answers from the cache one is measured, where nobody asks for more.
+const SAMPLE = 64
 
 /** Tells what happens: to the counters, to listeners and channels, and warnings to the process as well. */
 export class Events {
@@ -17,6 +18,9 @@ export class Events {
   readonly #listeners = new Map<CacheListener, CacheEvent['type'] | undefined>()
   readonly #counters: Counters
   readonly #warned = new Set<string>()
+  readonly #meters = new Set<(milliseconds: number) => void>()
+  // A mask: so many answers from the cache are not measured, before one is.
+  #unmeasured = SAMPLE - 1
   #asked = 0
   #isTraced = false
 
@@ -77,13 +81,33 @@ export class Events {
   /** When the answer to a request is asked for, if it is one of those that are measured; by the clock of `performance`. */
   beginAnswer(): number | undefined {
     if (this.#listeners.size === 0) return undefined
-    this.#asked = (this.#asked + 1) & MEASURED
+    this.#asked = (this.#asked + 1) & this.#unmeasured
     return this.#asked === 0 ? performance.now() : undefined
   }
 
   /** An answer from the cache was given to a request that began then. */
   endAnswer(began: number | undefined): void {
-    if (began !== undefined) this.#counters.hitTime.add(performance.now() - began)
+    if (began === undefined) return
+    const took = performance.now() - began
+    this.#counters.hitTime.add(took)
+    for (const tell of this.#meters) tell(took)
+  }
+
+  /**
+   * Has `tell` told how long answers from the cache take, in milliseconds, of those that are measured; where there are few of them,
+   * more than one in 64 can be. Ending it has as many measured as before.
+   */
+  meter(tell: (milliseconds: number) => void): Meter {
+    this.#meters.add(tell)
+    return {
+      measureOneIn: (power) => {
+        this.#unmeasured = Math.min(SAMPLE, power) - 1
+      },
+      end: () => {
+        this.#meters.delete(tell)
+        if (this.#meters.size === 0) this.#unmeasured = SAMPLE - 1
+      },
+    }
   }
 
   readonly warn = (code: WarningCode, route?: string, error?: unknown): void => {

@@ -9,6 +9,13 @@ export interface Latency {
   readonly counts: readonly number[]
 }
 
+/** Asks how long answers from the cache take. */
+export interface Meter {
+  /** Has one of so many answers measured: a power of two, 64 at the most. */
+  measureOneIn(power: number): void
+  end(): void
+}
+
 // From a quarter of a millisecond on, each class twice as wide as the one before.
 const FIRST = 0.25
 const CLASSES = 18

@@ -136,7 +136,7 @@ export interface CacheStats extends Tally {
   /** Faults of the backend. */
   readonly faults: number
   readonly backend: BackendStats
-  /** How long requests took: to be answered from the cache, of which one in 64 is measured while anybody listens to events; and to be answered by the handler. */
+  /** How long requests took: to be answered from the cache, of which one in 64 is measured while anybody listens to events, and more while a dashboard is mounted and there are few; and to be answered by the handler. */
   readonly latency: { readonly hit: Latency; readonly miss: Latency }
   /** Entries held now; 0 where the backend cannot tell. */
   readonly entries: number

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import type { Cache } from '../cache.ts'
+import { REASONS } from '../core/reasons.ts'
 import type { FleetStats } from '../fleet.ts'
 import { textOf } from './body.ts'
 import { detail } from './entries.ts'
@@ -40,12 +41,13 @@ export const READS: ReadonlyMap<string, Answering> = new Map<string, Answering>(
   ['/api/tags', tags],
   ['/api/entries', entries],
   ['/api/entry', entry],
+  ['/api/reasons', () => ({ reasons: REASONS })],
   ['/api/events', ({ recorder }) => ({ of: whose(recorder), events: recorder.timeline.read() })],
 ])
 
 /** What can be asked with more than fits into a URL. */
 export const QUESTIONS: ReadonlyMap<string, Answering> = new Map<string, Answering>([
-  ['/api/explain', ({ cache }, { given }) => explain(cache, given)],
+  ['/api/explain', ({ cache, recorder }, { given }) => explain(cache, recorder, given)],
 ])
 
 /** What can be done. */

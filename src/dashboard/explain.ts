@@ -1,6 +1,9 @@
 import type { Cache } from '../cache.ts'
+import type { Comparison, ExplainedTag, Explanation } from '../core/explanation.ts'
 import { TagcacheError } from '../errors.ts'
 import { textOf } from './body.ts'
+import { showTag } from './names.ts'
+import type { LastPurge, Recorder } from './recorder.ts'
 import { Refusal } from './reply.ts'
 
 /** A request to be explained. */
@@ -18,16 +21,37 @@ export function canExplain(cache: Cache): boolean {
   return cache.flow.ask !== undefined
 }
 
+/** What an explained entry carries, with when that was purged last, as far as it was seen. */
+type PurgedTag = ExplainedTag & { readonly lastPurge?: LastPurge }
+
 /** What a cache says of one request, or of two. Throws a `Refusal`. */
-export async function explain(cache: Cache, given: Readonly<Record<string, unknown>>): Promise<unknown> {
+export async function explain(
+  cache: Cache,
+  recorder: Recorder,
+  given: Readonly<Record<string, unknown>>,
+): Promise<Explanation | Comparison> {
   const request = requestOf(given.request)
   const other = given.other === undefined || given.other === null ? undefined : requestOf(given.other)
   try {
-    return await (other ? cache.explain(request, other) : cache.explain(request))
+    if (!other) return withPurges(cache, recorder, await cache.explain(request))
+    const { first, second, ...more } = await cache.explain(request, other)
+    return { ...more, first: withPurges(cache, recorder, first), second: withPurges(cache, recorder, second) }
   } catch (error) {
     if (error instanceof TagcacheError) throw new Refusal(400, error.code, error.message)
     throw error
   }
+}
+
+function withPurges({ flow }: Cache, recorder: Recorder, explained: Explanation): Explanation {
+  const { entry } = explained
+  if (!entry) return explained
+  const tags = entry.tags.map((tag): PurgedTag => {
+    // What the cache has added is told as the backend knows it.
+    const shown = tag.kind === 'tag' ? tag : showTag(flow, tag.name)
+    const lastPurge = shown && recorder.lastPurge(`${shown.kind}/${shown.name}`)
+    return lastPurge ? { ...tag, lastPurge } : tag
+  })
+  return { ...explained, entry: { ...entry, tags } }
 }
 
 function requestOf(given: unknown): AskedRequest {

@@ -15,18 +15,19 @@ export interface PurgeResult {
   readonly isDelivered: boolean
 }
 
-const WAYS = ['tags', 'route', 'key', 'everything'] as const
+const WAYS = ['tags', 'route', 'uri', 'key', 'everything'] as const
 const MOST_TAGS = 1000
 const LONGEST_NAME = 60_000
 
-/** Purges what somebody asks for, by one of four ways, as any write of a route would. Throws a `Refusal`. */
+/** Purges what somebody asks for, by one of five ways, as any write of a route would. Throws a `Refusal`. */
 export async function purgeAsked(
   flow: Flow,
   given: Readonly<Record<string, unknown>>,
   by: string,
 ): Promise<PurgeResult> {
   const ways = WAYS.filter((way) => Object.hasOwn(given, way))
-  if (ways.length !== 1) throw new Refusal(400, 'bad-value', 'Say one of "tags", "route", "key" and "everything".')
+  if (ways.length !== 1)
+    throw new Refusal(400, 'bad-value', 'Say one of "tags", "route", "uri", "key" and "everything".')
   const key = textOf({ key: given.key }, 'key', LONGEST_NAME)
   if (key !== undefined) {
     // A key of another cache of the same backend is none here.
@@ -44,6 +45,8 @@ export async function purgeAsked(
 function purgeMany(flow: Flow, given: Readonly<Record<string, unknown>>, by: string): MaybePromise<boolean> {
   const route = textOf({ route: given.route }, 'route', LONGEST_NAME)
   if (route !== undefined) return purgeRoute(flow, route, { by })
+  const uri = textOf({ uri: given.uri }, 'uri', LONGEST_NAME)
+  if (uri !== undefined) return purge(flow, [], [`uri/${uri}`], { by })
   if (given.tags !== undefined) return purge(flow, tagsOf(given.tags), [], { by })
   if (given.everything === true) return purgeEverything(flow, { by })
   throw new Refusal(400, 'bad-value', '"everything" has to be true.')

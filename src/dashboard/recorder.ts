@@ -1,9 +1,10 @@
 import { LRUCache } from 'lru-cache'
 import type { Cache } from '../cache.ts'
+import type { Meter } from '../core/latency.ts'
 import type { CacheEvent, Outcome, Trace } from '../core/trace.ts'
 import type { Health } from './fleet.ts'
 import { isAnswered, Routes } from './routes.ts'
-import { type Columns, Series, type Step } from './series.ts'
+import { type Columns, Series, type ShownStep, type Step } from './series.ts'
 import { type Happening, MOST_KEPT, Timeline } from './timeline.ts'
 
 /** When something was purged last, and by whom. */
@@ -15,6 +16,8 @@ export interface LastPurge {
 
 const COLUMN = { hit: 'hits', stale: 'stale', collapsed: 'collapsed', miss: 'misses', bypass: 'bypasses' } as const
 const SECOND = 1000
+// So many answers a second are enough to tell how long they take: all are measured where there are fewer.
+const ENOUGH_MEASURED = 32
 const MOST_PURGES = 10_000
 
 /** What a cache does, from the day that a dashboard is mounted: by second, by route, and what happens beside requests. */
@@ -27,9 +30,12 @@ export class Recorder {
   // Five minutes, and an hour.
   readonly #seconds = new Series(SECOND, 300)
   readonly #tens = new Series(10 * SECOND, 360)
+  readonly #all = [this.#seconds, this.#tens]
   readonly #purges = new LRUCache<string, LastPurge>({ max: MOST_PURGES })
   readonly #states = { isPaused: false, isNearLost: false }
   readonly #unlisten: () => void
+  readonly #meter: Meter
+  #requests = 0
   readonly #news = new Set<Happening>()
   #cancel: (() => void) | undefined
 
@@ -38,6 +44,10 @@ export class Recorder {
     this.#cache = cache
     this.since = cache.flow.now()
     this.#unlisten = cache.on((event) => this.#record(event))
+    this.#meter = cache.flow.events.meter((milliseconds) => {
+      for (const series of this.#all) series.at(cache.flow.now()).hitTimes.add(milliseconds)
+    })
+    this.#meter.measureOneIn(1)
     const wait = () => {
       this.#cancel = cache.flow.after(SECOND, () => {
         this.#measure()
@@ -57,9 +67,9 @@ export class Recorder {
   }
 
   /** The last few seconds that are over: more than one, since nothing happens exactly once a second. */
-  lastSeconds(): readonly Step[] {
+  lastSeconds(): readonly ShownStep[] {
     const now = this.#cache.flow.now()
-    return [3, 2, 1].map((ago) => this.#seconds.at(now - ago * SECOND))
+    return [3, 2, 1].map((ago) => this.#seconds.show(now - ago * SECOND))
   }
 
   /** What happened in the last second, as far as it is kept. */
@@ -82,6 +92,7 @@ export class Recorder {
   close(): void {
     this.#cancel?.()
     this.#unlisten()
+    this.#meter.end()
   }
 
   #record(event: CacheEvent): void {
@@ -98,11 +109,11 @@ export class Recorder {
   #recordTrace(trace: Trace): void {
     this.routes.count(trace)
     const now = this.#cache.flow.now()
-    for (const series of [this.#seconds, this.#tens]) addTrace(series.at(now), trace.outcome, trace.cost)
+    for (const series of this.#all) addTrace(series.at(now), trace.outcome, trace.cost)
   }
 
   #recordPurge(event: Extract<CacheEvent, { type: 'invalidation' | 'clear' }>, time: number): void {
-    for (const series of [this.#seconds, this.#tens]) series.at(time).purges += 1
+    for (const series of this.#all) series.at(time).purges += 1
     if (event.type === 'clear') return
     const { tags, uris, routes = [], by } = event
     const purge = by === undefined ? { time } : { time, by }
@@ -117,8 +128,10 @@ export class Recorder {
 
   #measure(): void {
     const now = this.#cache.flow.now()
-    const { bytes, entries } = this.#cache.stats()
-    for (const series of [this.#seconds, this.#tens]) Object.assign(series.at(now - 1), { bytes, entries })
+    const { bytes, entries, requests } = this.#cache.stats()
+    for (const series of this.#all) Object.assign(series.at(now - 1), { bytes, entries })
+    this.#meter.measureOneIn(2 ** Math.floor(Math.log2(Math.max(1, (requests - this.#requests) / ENOUGH_MEASURED))))
+    this.#requests = requests
   }
 }
 
@@ -126,6 +139,10 @@ function addTrace(step: Step, outcome: Outcome, cost: number | undefined): void 
   step[COLUMN[outcome]] += 1
   if (cost === undefined) return
   step.timed += 1
-  if (isAnswered(outcome)) step.saved += cost
-  else step.spent += cost
+  if (isAnswered(outcome)) {
+    step.saved += cost
+    return
+  }
+  step.spent += cost
+  step.handlerTimes.add(cost)
 }

@@ -1,5 +1,7 @@
+import { quantilesOf, Spread } from './spread.ts'
+
 /** What happened in one step of time. */
-export interface Step {
+interface Counts {
   /** When it began, in epoch milliseconds. */
   readonly time: number
   hits: number
@@ -20,8 +22,32 @@ export interface Step {
   entries: number | null
 }
 
+/** How long answers took, in milliseconds, in the ten seconds to the end of a step; null where there were none. */
+interface Times {
+  /** The time within which half of the answers with something stored were given, of those that were measured. */
+  readonly hitMedian: number | null
+  /** The same of 95 in 100. */
+  readonly hitMost: number | null
+  /** How long the handler ran for those that it gave: half of them, and 95 in 100. */
+  readonly handlerMedian: number | null
+  readonly handlerMost: number | null
+}
+
+/** A step as it is told. */
+export type ShownStep = Readonly<Counts & Times>
+
+/** What is taken down of a step. */
+export interface Step extends Counts {
+  readonly hitTimes: Spread
+  readonly handlerTimes: Spread
+}
+
 /** Steps as columns, as charts take them. */
-export type Columns = { readonly [Name in keyof Step]: Step[Name][] }
+export type Columns = { readonly [Name in keyof ShownStep]: ShownStep[Name][] }
+
+// One second has too few answers to say of what most of them took.
+const WINDOW = 10_000
+const SHARES = [0.5, 0.95] as const
 
 /** The last so many steps of time; what is older is forgotten. */
 export class Series {
@@ -40,28 +66,51 @@ export class Series {
   /** The step at a time. */
   at(now: number): Step {
     const number = Math.floor(now / this.width)
-    const place = number % this.#steps.length
-    const known = this.#steps[place]
-    if (known?.time === number * this.width) return known
-    const step = emptyStep(number * this.width)
-    this.#steps[place] = step
+    const known = this.#known(number)
+    if (known) return known
+    const step = { ...emptyCounts(number * this.width), hitTimes: new Spread(), handlerTimes: new Spread() }
+    this.#steps[number % this.#steps.length] = step
     return step
+  }
+
+  /** The step at a time, as it is told. */
+  show(now: number): ShownStep {
+    const number = Math.floor(now / this.width)
+    const known = this.#known(number)
+    if (!known) return { ...emptyCounts(number * this.width), ...this.#times(number) }
+    const { hitTimes: _, handlerTimes: __, ...counts } = known
+    return { ...counts, ...this.#times(number) }
   }
 
   /** Every step up to a time; those in which nothing happened are empty. */
   read(now: number): Columns {
-    const last = Math.floor(now / this.width)
-    const steps = this.#steps.map((_, at) => {
-      const number = last - this.#steps.length + 1 + at
-      const known = this.#steps[((number % this.#steps.length) + this.#steps.length) % this.#steps.length]
-      return known?.time === number * this.width ? known : emptyStep(number * this.width)
-    })
-    const names = Object.keys(emptyStep(0)) as (keyof Step)[]
+    const steps = this.#steps.map((_, at) => this.show(now - (this.#steps.length - 1 - at) * this.width))
+    const names = Object.keys(steps[0]!) as (keyof ShownStep)[]
     return Object.fromEntries(names.map((name) => [name, steps.map((step) => step[name])])) as Columns
+  }
+
+  #times(number: number): Times {
+    const steps: Step[] = []
+    for (let back = 0; back * this.width < WINDOW; back++) steps.push(...[this.#known(number - back) ?? []].flat())
+    const [hitMedian = null, hitMost = null] = quantilesOf(
+      steps.map(({ hitTimes }) => hitTimes),
+      SHARES,
+    )
+    const [handlerMedian = null, handlerMost = null] = quantilesOf(
+      steps.map(({ handlerTimes }) => handlerTimes),
+      SHARES,
+    )
+    return { hitMedian, hitMost, handlerMedian, handlerMost }
+  }
+
+  #known(number: number): Step | undefined {
+    const { length } = this.#steps
+    const step = this.#steps[((number % length) + length) % length]
+    return step?.time === number * this.width ? step : undefined
   }
 }
 
-function emptyStep(time: number): Step {
+function emptyCounts(time: number): Counts {
   return {
     time,
     hits: 0,

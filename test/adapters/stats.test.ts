@@ -288,6 +288,25 @@ it.each([STACKS[1]!, STACKS[3]!, fronted(STACKS[1]!)])(
   },
 )
 
+it('measure every answer where a meter asks for it, tell it, and as many as before once it has ended', async () => {
+  const served = await site(STACKS[1]!, {}, (app, { cached }) => app.on('GET', '/', cached(), () => 'text'))
+  const { events } = served.cache.flow
+  const told: number[] = []
+  const meter = events.meter((milliseconds) => told.push(milliseconds))
+  meter.measureOneIn(1)
+  for (let index = 0; index < 9; index++) await served.get('/')
+  expect(told.length).toBe(8)
+  expect(told.every((time) => time > 0 && time < 1000)).toBe(true)
+  expect(served.cache.stats().latency.hit.count).toBe(8)
+  meter.measureOneIn(1024)
+  for (let index = 0; index < 64; index++) await served.get('/')
+  expect(told.length).toBe(9)
+  meter.measureOneIn(1)
+  meter.end()
+  for (let index = 0; index < 64; index++) await served.get('/')
+  expect([told.length, served.cache.stats().latency.hit.count]).toEqual([9, 10])
+})
+
 it('say what waits for a backend that does not take it', async () => {
   const time = new ManualTime()
   let isDown = true

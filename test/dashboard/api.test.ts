@@ -101,6 +101,28 @@ describe('the admin routes', () => {
     expect(later.seconds.hits!.every((hits) => hits === 0)).toBe(true)
   })
 
+  it('give how long answers took, from the cache and by the handler, in the last ten seconds of each step', async () => {
+    const { read, get, clock } = await shop()
+    for (let id = 0; id < 19; id++) await get(`/products/${id}`)
+    for (let id = 0; id < 19; id++) await get(`/products/${id}`)
+    await get('/search')
+    const of = async (series: 'seconds' | 'tens') => {
+      const columns = (await read<Record<string, Record<string, (number | null)[]>>>('/series'))[series]!
+      return ['handlerMedian', 'handlerMost', 'hitMedian', 'hitMost'].map((name) => columns[name]!.at(-1))
+    }
+    for (const series of ['seconds', 'tens'] as const) {
+      const [median, most, hitMedian, hitMost] = await of(series)
+      for (const time of [median, most]) expect(Math.abs(time! - 40)).toBeLessThan(4)
+      for (const time of [hitMedian, hitMost]) expect(time! > 0 && time! < 1000).toBe(true)
+      expect(hitMedian! <= hitMost!).toBe(true)
+    }
+    clock.move(10_000)
+    expect([await of('seconds'), await of('tens')]).toEqual([
+      [null, null, null, null],
+      [null, null, null, null],
+    ])
+  })
+
   it('give tags with what carries them, and who purged them last', async () => {
     const { read, get, cache, clock } = await shop()
     for (const id of [1, 2, 3]) await get(`/products/${id}`)
@@ -215,6 +237,52 @@ describe('the admin routes', () => {
       }
       expect(await previews(headers, 'bytes')).not.toHaveProperty('text')
     }
+  })
+
+  it('purge what answers for a URI, and nothing that carries a tag of that name', async () => {
+    const { get, cache, server } = await shop()
+    await get('/products/1')
+    const uri = `${server.url.slice('http://'.length)}/products/1`
+    cache.set('GET /a', {}, [uri], { body: 'one' })
+    const headers = { 'content-type': 'application/json', 'x-tagcache': '1' }
+    const purge = (body: object) =>
+      ask(`${server.url}/cache/api/purge`, { method: 'POST', headers, body: JSON.stringify(body) })
+    expect((await purge({ uri, tags: ['a'] })).status).toBe(400)
+    expect((await purge({ uri: 1 })).status).toBe(400)
+    expect(cache.getByTags('product:1')).toBeDefined()
+    expect(jsonOf(await purge({ uri }))).toEqual({ isPurged: true, isDelivered: true })
+    expect(cache.getByTags('product:1')).toBeUndefined()
+    expect(cache.getByRequest('GET /a')).toBeDefined()
+    const { events } = jsonOf<{ events: object[] }>(await get('/cache/api/events'))
+    expect(events[0]).toMatchObject({ kind: 'purge', uris: [`uri/${uri}`], by: 'ann' })
+  })
+
+  it('say of what is explained when each tag was purged last, and by whom', async () => {
+    const { get, cache, server, clock } = await shop()
+    cache.invalidateTags('product:1', { by: 'bob' })
+    cache.invalidateRoute('GET /products/:id', { by: 'eve' })
+    const at = clock.now()
+    await get('/products/1')
+    const headers = { 'content-type': 'application/json', 'x-tagcache': '1' }
+    const explain = async (body: object) =>
+      jsonOf<{ entry: { tags: object[] }; first: { entry: { tags: object[] } } }>(
+        await ask(`${server.url}/cache/api/explain`, { method: 'POST', headers, body: JSON.stringify(body) }),
+      )
+    const tags = [
+      { name: 'product:1', lastPurge: { time: at, by: 'bob' } },
+      { kind: 'route', lastPurge: { time: at, by: 'eve' } },
+    ]
+    const request = { url: '/products/1' }
+    const said = await explain({ request })
+    expect(said.entry.tags).toEqual(expect.arrayContaining(tags.map((tag) => expect.objectContaining(tag))))
+    const both = await explain({ request, other: request })
+    expect(both.first.entry.tags).toEqual(said.entry.tags)
+    expect(said.entry.tags).toContainEqual({ kind: 'tag', name: 'product', invalidatedAt: 0 })
+  })
+
+  it('say what each reason means', async () => {
+    const { reasons } = await (await shop()).read<{ reasons: Record<string, string> }>('/reasons')
+    expect(reasons).toMatchObject({ credentials: expect.stringContaining('does not say who may share') })
   })
 
   it('tell what happened beside requests, the same in a row once', async () => {

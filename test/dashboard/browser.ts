@@ -19,8 +19,18 @@ export function launch(executablePath: string): Promise<Browser> {
 export interface WatchedPage {
   readonly page: Page
   readonly faults: string[]
-  /** What was sent to it, in bytes. */
-  readonly bytes: () => number
+  /** What it consists of, without the answers of the admin routes. */
+  readonly loaded: Loaded
+}
+
+/** What a browser has loaded, in bytes. */
+export interface Loaded {
+  /** As it came over the connection, with the headers of the answers. */
+  transferred: number
+  /** Files that are ours, unpacked. */
+  own: number
+  /** Those of the library for charts. */
+  charts: number
 }
 
 /** Opens a page in a context of its own. Whatever it asks of another machine is refused, and is a fault. */
@@ -32,7 +42,6 @@ export async function open(browser: Browser, url: string, options: BrowserContex
   })
   const page = await context.newPage()
   const faults: string[] = []
-  let bytes = 0
   await context.route('**/*', (route) => {
     const { hostname } = new URL(route.request().url())
     if (hostname === '127.0.0.1') return route.continue()
@@ -47,11 +56,28 @@ export async function open(browser: Browser, url: string, options: BrowserContex
     faults.push(`dialog: ${dialog.message()}`)
     void dialog.dismiss()
   })
-  page.on('response', (response) => {
-    if (!response.url().includes('/api/')) bytes += Number(response.headers()['content-length'] ?? 0)
-  })
+  const loaded = await weigh(page)
   await page.goto(url)
-  return { page, faults, bytes: () => bytes }
+  return { page, faults, loaded }
+}
+
+async function weigh(page: Page): Promise<Loaded> {
+  const loaded = { transferred: 0, own: 0, charts: 0 }
+  const paths = new Map<string, string>()
+  const session = await page.context().newCDPSession(page)
+  session.on('Network.requestWillBeSent', ({ requestId, request }) => {
+    const { pathname } = new URL(request.url)
+    if (!pathname.includes('/api/')) paths.set(requestId, pathname)
+  })
+  session.on('Network.dataReceived', ({ requestId, dataLength }) => {
+    const path = paths.get(requestId)
+    if (path !== undefined) loaded[path.includes('uPlot') ? 'charts' : 'own'] += dataLength
+  })
+  session.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => {
+    if (paths.has(requestId)) loaded.transferred += encodedDataLength
+  })
+  await session.send('Network.enable')
+  return loaded
 }
 
 function isExecutable(file: string): boolean {

@@ -20,8 +20,8 @@ const purges = setInterval(() => {
 await sleep(WARM_UP)
 const browser = await launch(executable)
 
-const DESK = { viewport: { width: 1180, height: 830 } }
-const PHONE = { viewport: { width: 375, height: 760 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true }
+const DESK = { viewport: { width: 1180, height: 900 } }
+const PHONE = { viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true }
 const product = shop.cache.keyFromRequest('GET /products/:id', {
   params: { id: 0 },
   host: `127.0.0.1:${shop.server.port}`,
@@ -32,11 +32,18 @@ const shots: [name: string, hash: string, options: BrowserContextOptions][] = [
   ['routes', '#routes', { ...DESK, viewport: { width: 1180, height: 440 }, colorScheme: 'light' }],
   ['tags', '#tags', { ...DESK, viewport: { width: 1180, height: 560 }, colorScheme: 'dark' }],
   ['entry', `#entry?key=${encodeURIComponent(product)}`, { ...DESK, colorScheme: 'light' }],
+  [
+    'explain',
+    '#explain?url=%2Fproducts%2F0&other=%2Fproducts%2F0%3Futm_source%3Dmail',
+    { ...DESK, viewport: { width: 1180, height: 1010 }, colorScheme: 'light' },
+  ],
   ['phone', '#overview', { ...PHONE, colorScheme: 'light' }],
 ]
 for (const [name, hash, options] of shots) {
   const { page, faults } = await open(browser, `${shop.server.url}/cache/${hash}`, options)
   await sleep(2500)
+  if (name === 'explain') await page.getByRole('button', { name: 'Explain' }).click()
+  await sleep(500)
   const path = `${folder}dashboard-${name}.png`
   await page.screenshot({ path })
   console.log(`${path}: ${Math.round(statSync(path).size / 1024)} kB`, ...faults)

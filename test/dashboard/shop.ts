@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import express from 'express'
 import { tagcache } from '../../src/adapters/express.ts'
 import { type Authorize, dashboard } from '../../src/dashboard/dashboard.ts'
-import type { Cache } from '../../src/index.ts'
+import type { Cache, TagBackend } from '../../src/index.ts'
 import { listen, type TestServer } from '../support/http.ts'
 
 /** What nobody may take for anything but text. */
@@ -22,11 +22,14 @@ export interface Shop {
 export async function openShop({
   readOnly = false,
   authorize = () => ({ name: 'ann' }) as const,
+  backend,
 }: {
   readOnly?: boolean
   authorize?: Authorize
+  /** Shared with others, who tell what they do. */
+  backend?: TagBackend
 } = {}): Promise<Shop> {
-  const { cached, invalidates, cache } = tagcache({ ttl: 60 })
+  const { cached, invalidates, cache } = tagcache({ ttl: 60, ...(backend ? { backend, publishStats: '1s' } : {}) })
   const app = express()
   app.use('/cache', dashboard(cache, { authorize, readOnly }))
   app.get('/products/:id', cached({ tags: (req) => ['products', `product:${req.params.id}`] }), async (req, res) => {

@@ -44,3 +44,9 @@ export function byId(id) {
 export function empty(...children) {
   return el('p', { class: 'empty' }, ...children)
 }
+
+/** Names, with what is to be said of each; false says nothing. @param {[any, any][]} all */
+export function facts(all) {
+  const told = all.filter(([, value]) => value !== false && value !== undefined)
+  return el('dl', {}, ...told.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]))
+}

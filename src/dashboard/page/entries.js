@@ -1,9 +1,8 @@
 import { read } from './api.js'
+import { entriesBy, stateOf, tagChip } from './chips.js'
 import { el, fill } from './dom.js'
-import { bytes, count, dateTime, duration, milliseconds } from './format.js'
-import { purgeButton } from './purging.js'
+import { bytes, count, duration } from './format.js'
 import { makeTable } from './tables.js'
-import { purgeOf } from './tags.js'
 
 /** Entries, by tag, route, or what their keys begin with. @param {URLSearchParams} given */
 export function entries(given) {
@@ -21,6 +20,7 @@ export function entries(given) {
     type: 'search',
     class: 'grow',
     'aria-label': 'Value',
+    placeholder: 'GET /products …',
     spellcheck: 'false',
     value: given.get('value') ?? '',
   })
@@ -36,12 +36,12 @@ export function entries(given) {
         by: ({ key }) => key,
         show: ({ key }) => el('a', { class: 'name', href: `#entry?key=${encodeURIComponent(key)}` }, key),
       },
-      { name: 'State', by: ({ state }) => state, show: ({ state }) => stateOf(state) },
+      { name: 'State', kind: 'brief', by: ({ state }) => state, show: ({ state }) => stateOf(state) },
       { name: 'Status', kind: 'num wide', by: ({ status }) => status, show: ({ status }) => status },
       { name: 'Age', kind: 'num wide', by: ({ age }) => age, show: ({ age }) => duration(age) },
       { name: 'Fresh for', kind: 'num wide', by: ({ ttl }) => ttl, show: ({ ttl }) => duration(ttl) },
       { name: 'Body', kind: 'num', by: ({ size }) => size, show: ({ size }) => bytes(size) },
-      { name: 'Tags', kind: 'wide', show: ({ tags }) => tagsOf(tags, 4) },
+      { name: 'Tags', kind: 'wide', show: ({ tags }) => tagsOf(tags) },
     ],
   })
   const load = async (/** @type {boolean} */ isMore) => {
@@ -50,14 +50,14 @@ export function entries(given) {
     try {
       const found = value === '' && by.value !== 'prefix' ? { entries: [] } : await read('entries', query)
       if (value !== search.value) return
+      remember(by.value, value)
       next = found.next
       rows = isMore ? [...rows, ...found.entries] : found.entries
-      fill(said, next === undefined ? '' : `The first ${count(rows.length)}.`)
+      fill(said, next === undefined ? '' : `The first ${count(rows.length)}; they are sorted among themselves.`)
       table.show(rows)
     } catch (error) {
       next = undefined
-      table.show((rows = []))
-      fill(said, /** @type {Error} */ (error).message)
+      table.fail(/** @type {Error} */ (error).message)
     }
     more.hidden = next === undefined
   }
@@ -87,117 +87,16 @@ export function entries(given) {
   }
 }
 
-/** One entry, with all that is known of it. @param {URLSearchParams} given */
-export function entry(given) {
-  const key = given.get('key') ?? ''
-  const element = el('div', {}, el('h1', {}, 'Entry'))
-  const load = async () => {
-    try {
-      fill(element, el('h1', {}, 'Entry'), ...show(await read('entry', { key })))
-    } catch (error) {
-      fill(
-        element,
-        el(
-          'section',
-          { class: 'card' },
-          el('p', { class: 'code' }, key),
-          el('p', { class: 'empty' }, /** @type {Error} */ (error).message),
-        ),
-      )
-    }
-  }
-  return { element, start: load }
+// So that it is there again when somebody comes back to it, or loads the page anew.
+function remember(/** @type {string} */ by, /** @type {string} */ value) {
+  history.replaceState(null, '', value === '' ? '#entries' : entriesBy(by, value))
 }
 
-/** @param {any} entry */
-function show(entry) {
-  const { key, state, status, statusMessage, route, time, age, ttl, cost, size, encodings } = entry
-  const leave = () => {
-    location.hash = `#entries?by=route&value=${encodeURIComponent(route)}`
-  }
-  const { staleWhileRevalidate, staleIfError, headers, trailers, tags, variants, body } = entry
-  return [
-    el(
-      'section',
-      { class: 'card' },
-      el(
-        'div',
-        { class: 'bar' },
-        el('h2', { class: 'code' }, key),
-        stateOf(state),
-        el('span', { class: 'end' }, purgeButton({ key }, key, leave, 'Purge entry')),
-      ),
-      facts([
-        ['Route', route],
-        ['Status', `${status} ${statusMessage}`],
-        ['Made', `${dateTime(time)}, in ${milliseconds(cost)}`],
-        ['Age', duration(age)],
-        ['Fresh for', ttl > 0 ? duration(ttl) : `no more, since ${duration(-ttl)}`],
-        ['Stale while revalidated', staleWhileRevalidate > 0 && duration(staleWhileRevalidate)],
-        ['Stale if the handler fails', staleIfError > 0 && duration(staleIfError)],
-        ['Body', bytes(size)],
-        [
-          'Also stored as',
-          encodings.length > 0 &&
-            encodings.map((/** @type {any} */ one) => `${one.coding}, ${bytes(one.size)}`).join('; '),
-        ],
-      ]),
-    ),
-    el(
-      'section',
-      { class: 'card' },
-      el('h2', {}, 'Tags'),
-      facts(tags.map((/** @type {any} */ tag) => [tagsOf([tag], 1), purgeOf(tag.lastPurge)])),
-    ),
-    el(
-      'section',
-      { class: 'card' },
-      el('h2', {}, 'Headers'),
-      facts([...headers, ...trailers].map(([name, lines]) => [name, el('span', { class: 'code' }, lines.join('\n'))])),
-    ),
-    el(
-      'section',
-      { class: 'card' },
-      el('div', { class: 'bar' }, el('h2', {}, 'Body'), el('span', { class: 'soft small' }, body.type)),
-      previewOf(body),
-    ),
-    variants.length > 0 &&
-      el(
-        'section',
-        { class: 'card' },
-        el('h2', {}, 'Other variants'),
-        ...variants.map((/** @type {any} */ one) =>
-          el('p', {}, el('a', { class: 'code', href: `#entry?key=${encodeURIComponent(one.key)}` }, one.key)),
-        ),
-      ),
-  ]
-}
+const MOST_TAGS = 4
 
-/** @param {any} body */
-function previewOf({ text, size, isCut }) {
-  if (text === undefined) return el('p', { class: 'soft' }, `${bytes(size)} that are no text.`)
-  const rest = isCut && el('p', { class: 'soft small' }, `The beginning of ${bytes(size)}.`)
-  return el('div', {}, el('pre', { tabindex: 0, 'aria-label': 'Body' }, text), rest)
-}
-
-/** @param {[any, any][]} all */
-function facts(all) {
-  const told = all.filter(([, value]) => value !== false)
-  return el('dl', {}, ...told.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)]))
-}
-
-/** @param {string} state */
-function stateOf(state) {
-  return el('span', { class: `chip ${state}` }, state)
-}
-
-/** @param {{ kind: string, name: string }[]} tags @param {number} most */
-function tagsOf(tags, most) {
+/** @param {{ kind: string, name: string }[]} tags */
+function tagsOf(tags) {
   const own = tags.filter(({ kind }) => kind === 'tag')
-  const shown = (most === 1 ? tags : own).slice(0, most)
-  const rest = (most === 1 ? tags : own).length - shown.length
-  return [
-    ...shown.map(({ kind, name }) => el('span', { class: `chip ${kind}` }, kind === 'tag' ? name : `${kind} ${name}`)),
-    rest > 0 && el('span', { class: 'soft small' }, `+${rest}`),
-  ]
+  const rest = own.length - MOST_TAGS
+  return [...own.slice(0, MOST_TAGS).map(tagChip), rest > 0 && el('span', { class: 'soft small' }, `+${rest}`)]
 }

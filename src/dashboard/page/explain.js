@@ -1,45 +1,102 @@
 import { post } from './api.js'
-import { el, fill } from './dom.js'
+import { el, empty, fill } from './dom.js'
+import { showComparison, showExplanation } from './explanation.js'
 import { state } from './state.js'
 
 /** Why a request is answered as it is, or why two do not share. @param {URLSearchParams} given */
 export function explain(given) {
-  const [first, second] = [requestForm('Request', given.get('url') ?? '/'), requestForm('Compared with', '')]
-  const both = el('input', { type: 'checkbox', id: 'compare' })
-  const answer = el('div', { 'aria-live': 'polite' })
-  const ask = async (/** @type {Event} */ event) => {
-    event.preventDefault()
+  const first = requestForm('Request', given.get('url') ?? '')
+  const second = requestForm('Compared with', given.get('other') ?? '')
+  const both = el('input', { type: 'checkbox', id: 'compare', checked: given.has('other') })
+  const said = el('div', { role: 'status' })
+  const more = el('div')
+  const button = el('button', { class: 'main end', disabled: !state.about.can.explain }, 'Explain')
+  const fail = (/** @type {string} */ text) => {
+    fill(said, el('section', { class: 'card' }, empty(text)))
+    fill(more)
+  }
+  const ask = async () => {
+    button.disabled = true
     try {
-      const said = await post('explain', { request: first.read(), ...(both.checked ? { other: second.read() } : {}) })
-      fill(answer, el('section', { class: 'card' }, tree(said)))
+      const request = first.read()
+      const other = both.checked ? second.read() : undefined
+      remember(request, other)
+      const answer = await post('explain', { request, ...(other ? { other } : {}) })
+      const shown = other ? showComparison(answer) : showExplanation(answer)
+      // What is read out is the verdict; the rest is there to be looked at.
+      fill(said, shown.verdict)
+      fill(more, ...shown.more)
     } catch (error) {
-      fill(answer, el('section', { class: 'card' }, el('p', { class: 'empty' }, /** @type {Error} */ (error).message)))
+      fail(/** @type {Error} */ (error).message)
     }
+    button.disabled = false
   }
-  second.element.hidden = true
-  both.onchange = () => {
+  const onsubmit = (/** @type {Event} */ event) => {
+    event.preventDefault()
+    void ask()
+  }
+  const toggle = () => {
     second.element.hidden = !both.checked
+    second.url.required = both.checked
   }
+  both.onchange = () => {
+    toggle()
+    if (both.checked) second.startFrom(first)
+  }
+  toggle()
   const form = el(
     'form',
-    { class: 'card', onsubmit: ask },
+    { class: 'card', onsubmit },
     el('div', { class: 'pair' }, first.element, second.element),
     el(
       'div',
       { class: 'bar foot' },
       el('label', { class: 'inline', for: 'compare' }, both, ' Compare with another: why do they not share?'),
-      el('button', { class: 'main end', disabled: !state.about.can.explain }, 'Explain'),
+      button,
     ),
-    !state.about.can.explain && el('p', { class: 'soft' }, 'This cache stands in no application that could be asked.'),
+    !state.about.can.explain &&
+      el(
+        'p',
+        { class: 'soft' },
+        'This cache stands in no application that could be asked; cache.explain() can be given one.',
+      ),
   )
-  return { element: el('div', {}, el('h1', {}, 'Explain'), form, answer), search: first.url }
+  const hint = empty(
+    'Give a path as a visitor would ask for it. The cache tells what it would do with the request now, and why. No handler of a cached route runs for it.',
+  )
+  fill(said, hint)
+  return {
+    element: el('div', {}, el('h1', {}, 'Explain'), form, said, more),
+    search: first.url,
+    // A link may come from anywhere, and the application handles what is asked: nothing is, before somebody presses the button.
+    start: () => given.has('url') && button.focus(),
+  }
+}
+
+/** So that the page can be loaded again, or handed on; header fields may be credentials, and are not in it. @param {any} request @param {any} [other] */
+function remember(request, other) {
+  const query = new URLSearchParams({ url: request.url, ...(other ? { other: other.url } : {}) })
+  history.replaceState(null, '', `#explain?${query}`)
 }
 
 /** @param {string} title @param {string} value */
 function requestForm(title, value) {
-  const method = el('input', { value: 'GET', autocomplete: 'off' })
-  const url = el('input', { value, placeholder: '/products/1?page=2', spellcheck: 'false', autocomplete: 'off' })
-  const headers = el('textarea', { rows: 3, spellcheck: 'false', placeholder: 'accept-language: de' })
+  const method = el('input', { value: 'GET', autocomplete: 'off', spellcheck: 'false', autocapitalize: 'characters' })
+  const url = el('input', {
+    value,
+    placeholder: '/products/1?page=2',
+    required: true,
+    spellcheck: 'false',
+    autocomplete: 'off',
+    autocapitalize: 'off',
+    inputmode: 'url',
+  })
+  const headers = el('textarea', {
+    rows: 3,
+    spellcheck: 'false',
+    autocapitalize: 'off',
+    placeholder: 'accept-language: de',
+  })
   return {
     url,
     element: el(
@@ -55,37 +112,25 @@ function requestForm(title, value) {
       el('label', {}, el('span', {}, 'Headers, one a line'), headers),
     ),
     read: () => ({ method: method.value.trim() || 'GET', url: url.value.trim(), headers: fieldsIn(headers.value) }),
+    /** Two requests are compared that are almost the same. @param {any} other */
+    startFrom(other) {
+      if (url.value !== '') return
+      const { method: m, url: u } = other.read()
+      method.value = m
+      url.value = u
+    },
   }
 }
 
 /** @param {string} text */
 function fieldsIn(text) {
-  const lines = text.split('\n').filter((line) => line.includes(':'))
+  const lines = text.split('\n').filter((line) => line.trim() !== '')
+  const odd = lines.find((line) => line.indexOf(':') < 1)
+  if (odd !== undefined) throw new Error(`“${odd}” is no header: write it as “name: value”.`)
   return Object.fromEntries(
     lines.map((line) => [
       line.slice(0, line.indexOf(':')).trim().toLowerCase(),
       line.slice(line.indexOf(':') + 1).trim(),
     ]),
   )
-}
-
-/** Whatever was said, as names and values. @param {unknown} value @returns {any} */
-function tree(value) {
-  if (value === null || value === undefined) return el('span', { class: 'soft' }, '–')
-  if (typeof value !== 'object') return el('span', {}, String(value))
-  if (Array.isArray(value)) {
-    if (value.length === 0) return el('span', { class: 'soft' }, 'none')
-    const isFlat = value.every((one) => typeof one !== 'object' || one === null)
-    return el('div', {}, ...value.map((one) => (isFlat ? el('span', { class: 'chip' }, String(one)) : tree(one))))
-  }
-  return el(
-    'dl',
-    {},
-    ...Object.entries(value).flatMap(([name, inner]) => [el('dt', {}, wordsOf(name)), el('dd', {}, tree(inner))]),
-  )
-}
-
-/** @param {string} name as `staleIfError` */
-function wordsOf(name) {
-  return name.replace(/([a-z])([A-Z])/g, (_, last, first) => `${last} ${first.toLowerCase()}`)
 }

@@ -53,7 +53,8 @@ export function duration(value) {
   ]
   if (days > 0) return `${sign}${days} d ${hours} h`
   if (hours > 0) return `${sign}${hours} h ${minutes} min`
-  return minutes >= 10 ? `${sign}${minutes} min` : `${sign}${minutes} min ${Math.floor(seconds % 60)} s`
+  const rest = Math.floor(seconds % 60)
+  return minutes >= 10 || rest === 0 ? `${sign}${minutes} min` : `${sign}${minutes} min ${rest} s`
 }
 
 /** @param {number} value in epoch milliseconds */

@@ -4,7 +4,7 @@ import { state } from './state.js'
 
 /**
  * Asks, and purges. Everything is asked for twice.
- * @param {{ tags: string[] } | { route: string } | { key: string } | { everything: true }} what
+ * @param {{ tags: string[] } | { route: string } | { uri: string } | { key: string } | { everything: true }} what
  * @param {string} name what it is called
  */
 export async function purge(what, name) {

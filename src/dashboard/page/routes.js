@@ -1,7 +1,9 @@
 import { read } from './api.js'
+import { entriesBy } from './chips.js'
 import { el } from './dom.js'
 import { count, duration, milliseconds, percent } from './format.js'
 import { purgeButton } from './purging.js'
+import { state } from './state.js'
 import { makeTable } from './tables.js'
 
 const EVERY = 2000
@@ -20,17 +22,16 @@ export function routes() {
         name: 'Route',
         by: ({ route }) => route,
         isFixed: true,
-        show: ({ route }) =>
-          el('a', { class: 'name', href: `#entries?by=route&value=${encodeURIComponent(route)}` }, route),
+        show: ({ route }) => el('a', { class: 'name', href: entriesBy('route', route) }, route),
       },
       { name: 'Requests', kind: 'num', by: ({ requests }) => requests, show: ({ requests }) => count(requests) },
       {
         name: 'From the cache',
         kind: 'num',
         by: ({ hitRatio }) => hitRatio,
-        show: ({ hitRatio }) => [
+        show: ({ hitRatio, requests }) => [
           el('span', { class: 'ratio', '--share': `${hitRatio * 100}%` }),
-          el('span', { class: 'share' }, percent(hitRatio)),
+          el('span', { class: 'share' }, percent(requests > 0 ? hitRatio : Number.NaN)),
         ],
       },
       {
@@ -45,18 +46,25 @@ export function routes() {
         by: ({ handlerMilliseconds }) => handlerMilliseconds ?? -1,
         show: ({ handlerMilliseconds }) => milliseconds(handlerMilliseconds ?? Number.NaN),
       },
-      { name: 'Why not from the cache', kind: 'wide', show: reasonsOf },
+      { name: 'Why not from the cache', kind: 'full', show: reasonsOf },
       { name: '', kind: 'num', isFixed: true, show: ({ route }) => purgeButton({ route }, route, update) },
     ],
   })
   const update = async () => {
     readAt = Date.now()
-    const { routes } = await read('routes')
-    table.show(routes)
+    const isFleet = state.isFleet
+    try {
+      const { routes } = await read('routes', isFleet ? { of: 'fleet' } : {})
+      // Meanwhile somebody else's may be asked for.
+      if (isFleet === state.isFleet) table.show(routes)
+    } catch (error) {
+      table.fail(/** @type {Error} */ (error).message)
+    }
   }
   return {
     element: el('section', { class: 'card' }, el('h1', {}, 'Routes'), table.element),
     start: update,
+    turn: update,
     update: () => (Date.now() - readAt >= EVERY ? update() : undefined),
   }
 }
@@ -66,5 +74,7 @@ function reasonsOf({ misses, bypasses, reasons }) {
   const all = misses + bypasses
   return reasons
     .slice(0, MOST_REASONS)
-    .map(({ reason, count }) => el('span', { class: 'chip' }, `${percent(count / all)} ${reason}`))
+    .map(({ reason, count }) =>
+      el('span', { class: 'chip', title: state.reasons[reason] ?? reason }, `${percent(count / all)} ${reason}`),
+    )
 }

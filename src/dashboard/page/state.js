@@ -7,15 +7,21 @@ export const state = {
   /** @type {{ seconds: Record<string, (number | null)[]>, tens: Record<string, (number | null)[]> } | undefined} */ series:
     undefined,
   /** @type {any[]} */ events: [],
+  /** What each reason means, by its code. @type {Record<string, string>} */ reasons: {},
+  /** What all processes say, where that is asked for. @type {any} */ fleet: undefined,
+  /** Whether numbers are to be those of all processes. */
+  isFleet: false,
 }
 
 /** Asks for everything anew: at the beginning, and where something was missed. */
 export async function reload() {
-  const [about, stats, series, events] = await Promise.all(
-    ['about', 'stats', 'series', 'events'].map((name) => read(name)),
-  )
-  Object.assign(state, { about, stats, series: { seconds: series.seconds, tens: series.tens }, events: events.events })
+  const names = ['about', 'stats', 'series', 'events', 'reasons']
+  const [about, stats, series, { events }, { reasons }] = await Promise.all(names.map((name) => read(name)))
+  Object.assign(state, { about, stats, series: { seconds: series.seconds, tens: series.tens }, events, reasons })
 }
+
+// Where nothing was told of a step, none of these happened; of the others nobody knows.
+const COUNTED = /^(?:hits|stale|collapsed|misses|bypasses|timed|spent|saved|purges)$/
 
 /** @param {any} tick what the server tells once a second */
 export function take({ seconds, events, of, health, maxBytes, stats }) {
@@ -58,7 +64,7 @@ function put(columns, step, width, most) {
  */
 function append(columns, time, step, most) {
   for (const name of Object.keys(columns)) {
-    columns[name].push(name === 'time' ? time : (step[name] ?? (name === 'bytes' || name === 'entries' ? null : 0)))
+    columns[name].push(name === 'time' ? time : (step[name] ?? (COUNTED.test(name) ? 0 : null)))
     if (columns[name].length > most) columns[name].shift()
   }
 }

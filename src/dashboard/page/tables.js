@@ -5,7 +5,7 @@ import { el, empty, fill } from './dom.js'
  * @property {string} name
  * @property {(row: any) => any} show what stands in the cell
  * @property {(row: any) => string | number} [by] what it is sorted by; a column without it does not sort
- * @property {string} [kind] classes: `num`, `wide`
+ * @property {string} [kind] classes: `num`, `wide` (not on a phone), `full` (there in a line of its own), `brief` (there without its name)
  * @property {boolean} [isFixed] it stays as it is while its row is there: buttons keep their focus
  */
 
@@ -27,15 +27,17 @@ export function makeTable({ label, columns, key, sorted, nothing }) {
     return el('th', { class: kind, scope: 'col' }, title)
   })
   const body = el('tbody')
-  const table = el('table', { 'aria-label': label }, el('thead', {}, el('tr', {}, heads)), body)
+  const table = el('table', { class: 'list', 'aria-label': label }, el('thead', {}, el('tr', {}, heads)), body)
   const nothingThere = empty(nothing)
+  const failure = el('p', { class: 'notice bad', role: 'status', hidden: true })
+  let isAsked = false
 
   const draw = () => {
     const by = columns.find(({ name }) => name === order.name)?.by
     const sign = order.isDown ? -1 : 1
     const shown = by ? [...rows].sort((a, b) => compare(by(a), by(b)) * sign) : rows
     table.hidden = rows.length === 0
-    nothingThere.hidden = rows.length > 0
+    nothingThere.hidden = rows.length > 0 || !isAsked || !failure.hidden
     const drawn = new Map(shown.map((row) => [key(row), drawRow(columns, row, known.get(key(row)))]))
     for (const [name, row] of known) if (!drawn.has(name)) row.remove()
     // Only what is not where it belongs is moved: moving takes the focus away.
@@ -63,10 +65,18 @@ export function makeTable({ label, columns, key, sorted, nothing }) {
   mark()
   draw()
   return {
-    element: el('div', {}, table, nothingThere),
+    element: el('div', {}, failure, table, nothingThere),
     /** @param {any[]} given */
     show(given) {
       rows = given
+      isAsked = true
+      failure.hidden = true
+      draw()
+    },
+    /** What was there stays, with what went wrong above it. @param {string} text */
+    fail(text) {
+      failure.textContent = text
+      failure.hidden = false
       draw()
     },
   }
@@ -78,7 +88,12 @@ export function makeTable({ label, columns, key, sorted, nothing }) {
  * @param {HTMLTableRowElement | undefined} drawn
  */
 function drawRow(columns, row, drawn) {
-  if (!drawn) return el('tr', {}, ...columns.map(({ show, kind }) => el('td', { class: kind }, show(row))))
+  if (!drawn)
+    return el(
+      'tr',
+      {},
+      ...columns.map(({ name, show, kind }) => el('td', { class: kind, 'data-name': name || undefined }, show(row))),
+    )
   for (const [at, { show, isFixed }] of columns.entries()) if (!isFixed) fill(drawn.cells[at], show(row))
   return drawn
 }

@@ -1,9 +1,14 @@
 import { read } from './api.js'
+import { entriesBy, explainUri } from './chips.js'
 import { el, fill } from './dom.js'
 import { ago, count, dateTime } from './format.js'
 import { purge, purgeButton } from './purging.js'
 import { state } from './state.js'
 import { makeTable } from './tables.js'
+
+const LISTED = 100
+// In milliseconds, where purges come all the time.
+const EVERY = 3000
 
 /** Tags, with what carries them. */
 export function tags() {
@@ -31,7 +36,7 @@ export function tags() {
     key: ({ kind, name }) => `${kind}/${name}`,
     nothing: 'Nothing stored carries such a tag.',
     columns: [
-      { name: 'Tag', by: ({ name }) => name, show: (row) => el('a', { class: 'name', href: linkOf(row) }, row.name) },
+      { name: 'Tag', by: ({ name }) => name, show: nameOf },
       {
         name: 'Entries',
         kind: 'num',
@@ -41,27 +46,32 @@ export function tags() {
       {
         name: 'Last purge',
         by: ({ lastPurge }) => lastPurge?.time ?? 0,
-        kind: 'wide',
+        kind: 'full',
         show: ({ lastPurge }) => purgeOf(lastPurge),
       },
       { name: '', kind: 'num', isFixed: true, show: (row) => purgeButton(purgedBy(row), row.name, () => load(false)) },
     ],
   })
 
+  let readAt = 0
+  let seen = 0
+  let hasFailed = false
   const load = async (/** @type {boolean} */ isMore) => {
     const prefix = search.value
+    readAt = Date.now()
     try {
-      const found = await read('tags', { kind: kind.value, prefix, after: isMore ? next : undefined, limit: 100 })
+      const found = await read('tags', { kind: kind.value, prefix, after: isMore ? next : undefined, limit: LISTED })
       // Meanwhile somebody has typed on.
       if (prefix !== search.value) return
       next = found.next
       rows = isMore ? [...rows, ...found.tags] : found.tags
-      fill(said, next === undefined ? '' : `The first ${count(rows.length)}.`)
+      fill(said, next === undefined ? '' : `The first ${count(rows.length)}; they are sorted among themselves.`)
+      hasFailed = false
       table.show(rows)
     } catch (error) {
+      hasFailed = true
       next = undefined
-      table.show((rows = []))
-      fill(said, /** @type {Error} */ (error).message)
+      table.fail(/** @type {Error} */ (error).message)
     }
     more.hidden = next === undefined
     const isExact = kind.value === 'tag' && prefix !== '' && !rows.some(({ name }) => name === prefix)
@@ -79,7 +89,6 @@ export function tags() {
     typing = setTimeout(() => load(false), 200)
   }
   kind.onchange = () => load(false)
-  let seen = 0
   return {
     element: el(
       'section',
@@ -95,20 +104,23 @@ export function tags() {
     update() {
       const last = state.events.find(({ kind }) => kind === 'purge' || kind === 'clear')
       const mark = last ? last.id * 1e6 + last.count : 0
-      if (mark !== seen && rows.length <= 100) void load(false)
+      if ((mark === seen && !hasFailed) || rows.length > LISTED || Date.now() - readAt < EVERY) return
       seen = mark
+      void load(false)
     },
   }
 }
 
 /** @param {{ kind: string, name: string }} tag */
 function purgedBy({ kind, name }) {
-  return kind === 'route' ? { route: name } : { tags: [name] }
+  if (kind === 'route') return { route: name }
+  return kind === 'uri' ? { uri: name } : { tags: [name] }
 }
 
 /** @param {{ kind: string, name: string }} tag */
-function linkOf({ kind, name }) {
-  return kind === 'uri' ? '#entries' : `#entries?by=${kind}&value=${encodeURIComponent(name)}`
+function nameOf({ kind, name }) {
+  const href = kind === 'uri' ? explainUri(name) : entriesBy(kind, name)
+  return href === undefined ? el('span', { class: 'name' }, name) : el('a', { class: 'name', href }, name)
 }
 
 /** @param {{ time: number, by?: string } | undefined} last */
@@ -117,6 +129,7 @@ export function purgeOf(last) {
   return el(
     'span',
     { title: dateTime(last.time) },
+    el('span', { class: 'only-phone soft' }, 'purged '),
     ago(last.time),
     last.by && el('span', { class: 'soft' }, ` by ${last.by}`),
   )
