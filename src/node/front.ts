@@ -94,8 +94,8 @@ function looksOf(req: IncomingMessage & { originalUrl?: string }, place: string)
   const { host } = headers
   if (host === undefined || req.httpVersionMajor !== 1 || isRefresh(req) || isQuestion(req)) return undefined
   for (const name of REWRITING) if (headers[name] !== undefined) return undefined
-  // No target has a space, so that no two requests have one text.
-  const plain = `${place}${isEncrypted(req) ? 's' : ''}${url} ${host}`
+  // No target has a space, so that no two requests have one text. An application may answer HEAD in another way.
+  const plain = `${method === 'HEAD' ? 'h' : ''}${place}${isEncrypted(req) ? 's' : ''}${url} ${host}`
   for (const name of TOLD_BY_PROXIES) if (headers[name] !== undefined) return asProxied(req, plain)
   return plain
 }
