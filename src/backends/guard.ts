@@ -202,6 +202,11 @@ export class Guard {
     return this.#backend.position !== undefined
   }
 
+  /** For how many milliseconds at the most another process may hand out what was invalidated here. */
+  get maxStaleness(): number {
+    return this.#backend.maxStaleness ?? 0
+  }
+
   /** Where the last invalidation of this process stands, where the backend tells. */
   position(): string | undefined {
     return this.#backend.position?.()
