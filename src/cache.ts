@@ -9,7 +9,7 @@ import { type Comparison, compare, type Explanation } from './core/explanation.t
 import { encodeKey } from './core/key.ts'
 import { Log } from './core/log.ts'
 import { chain, type MaybePromise } from './core/maybe.ts'
-import { namesCarried, namesPurged, type Tag, type TagList } from './core/tags.ts'
+import { namesCarried, namesPurged, type Tag, type TagList, tagsOfAll } from './core/tags.ts'
 import type { CacheEvent, CacheListener, CacheStats } from './core/trace.ts'
 import { type Duration, durationOf } from './core/values.ts'
 import { TagcacheError } from './errors.ts'
@@ -75,19 +75,21 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     this.#options = resolveCache(options, this.#backend.maxBodySize)
     this.#events = eventsOf(this.#options)
     const { backendTimeout: timeout, backendPause: pause, time } = this.#options
+    const { namespace } = this.#options
+    const everything = namespace === undefined ? undefined : tagsOfAll(namespace)
     if (options.debug === true && isInProduction()) this.#events.warn('TAGCACHE_DEBUG_IN_PRODUCTION')
     this.#takeNamespace()
     this.#journal = this.#openJournal(options.journal)
     this.#guard = new Guard(
       this.#backend,
-      { timeout, pause, time, journal: this.#journal, work: this.#events.work },
+      { timeout, pause, time, journal: this.#journal, everything, work: this.#events.work },
       {
         fault: (operation, error) => this.#events.emit({ type: 'fault', operation, error }),
         state: (state) => this.#events.emit({ type: 'backend', state }),
       },
     )
     this.flow = new Flow(this.#guard, this.#options, this.#events)
-    const { namespace, publishEvery: every } = this.#options
+    const { publishEvery: every } = this.#options
     this.#fleet = new Fleet(this.#guard, { namespace, every, time }, () => this.stats())
     this.#backend.onRemoval?.((removal) => {
       // What leaves a near tier is still in the other one.

@@ -139,7 +139,8 @@ function settle(req: Request, res: Response): void {
 function outermost(req: IncomingMessage & { app?: Application & { parent?: Application } }): Dispatch | undefined {
   let { app } = req
   while (app?.parent) app = app.parent
-  return app
+  // An application may keep something of its own under that name.
+  return typeof app === 'function' && 'handle' in app ? app : undefined
 }
 
 function purgingHandler(

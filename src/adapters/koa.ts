@@ -1,4 +1,4 @@
-import type { RequestListener } from 'node:http'
+import type { IncomingMessage, RequestListener } from 'node:http'
 import type { DefaultState, Next, ParameterizedContext } from 'koa'
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
@@ -235,7 +235,9 @@ function callerOf(ctx: RoutedContext): Call {
 }
 
 function targetOf(ctx: RoutedContext, self: KoaHandler): Target {
-  const mounted = mountedPath(ctx.originalUrl, ctx.url)
+  // What has the whole application as one of its handlers, as Express or Connect may, knows more of what the client sent.
+  const { originalUrl = ctx.originalUrl } = ctx.req as IncomingMessage & { originalUrl?: string }
+  const mounted = mountedPath(originalUrl, ctx.url)
   const route = currentRoute(ctx, self)
   return {
     pattern: route && mounted.mount + String(route.path),

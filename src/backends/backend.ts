@@ -192,6 +192,8 @@ export interface TagBackend<Sync extends boolean = boolean> {
   readonly board?: Board
   /** Where the last invalidation of this process stands, for others to catch up with. */
   position?(): string | undefined
+  /** For how many milliseconds at the most what was invalidated elsewhere may still be handed out. Default: none. */
+  readonly maxStaleness?: number
   /** How much it holds; undefined where that is not known. */
   size?(): BackendSize
   /** Has it told when copies in this process are not trusted any more, for want of news, and when they are again. */

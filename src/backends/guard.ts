@@ -39,6 +39,8 @@ export interface GuardOptions {
   readonly pause: number
   readonly time: Time
   readonly journal?: Journal | undefined
+  /** What all carries that is stored through it, where others may use the backend as well. Default: nothing, and the backend is cleared. */
+  readonly everything?: readonly string[] | undefined
   /** Who stands around calls of a backend that does not answer at once. */
   readonly work?: Surroundings
 }
@@ -201,6 +203,11 @@ export class Guard {
     return this.#backend.position !== undefined
   }
 
+  /** For how many milliseconds at the most another process may hand out what was invalidated here. */
+  get maxStaleness(): number {
+    return this.#backend.maxStaleness ?? 0
+  }
+
   /** Where the last invalidation of this process stands, where the backend tells. */
   position(): string | undefined {
     return this.#backend.position?.()
@@ -358,7 +365,7 @@ export class Guard {
 
   // What is invalidated while a delivery is under way is not covered by it, so what is kept is taken out first.
   #deliver(): MaybePromise<void> {
-    const tags = this.#undelivered.takeOut()
+    const tags = this.#undelivered.takeOut() ?? this.#options.everything
     const taken = tags === undefined ? this.clear() : this.#takeTags(tags)
     const done: MaybePromise<void> = chain(taken, (isTaken) => {
       this.#delivery = undefined

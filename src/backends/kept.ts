@@ -67,7 +67,7 @@ function moreOf(entry: Entry | Copy, head: Head): More | undefined {
 
 // Bytes are an object with a buffer, which takes more than a small body does. Larger ones stay outside of the heap, whose size
 // is limited.
-export const LARGEST_TEXT = 1024
+const LARGEST_TEXT = 1024
 
 function compact(body: Uint8Array): string | Uint8Array {
   if (body.byteLength > LARGEST_TEXT) return body

@@ -93,16 +93,16 @@ class MemoryBackend implements TagBackend<true> {
     const head = this.#heads.take(entry)
     const kept = new Kept(entry, head, this.#time.now() + ttl)
     const existing = this.#kept.get(entry.key)
-    if (existing) this.#remove(existing, isWithEncodings(kept, existing) ? undefined : 'replaced')
+    if (existing) this.#takeOut(existing)
     this.#index.attach(kept, entry.tags)
-    if (bytesOf(kept) + head.bytes > this.#mostBytes) {
-      this.#drop(kept)
-      return false
-    }
-    this.#add(kept)
+    const hasRoom = bytesOf(kept) + head.bytes <= this.#mostBytes
+    if (hasRoom) this.#add(kept)
+    else this.#drop(kept)
+    // One that only makes room for itself has not left.
+    if (existing && !(hasRoom && isWithEncodings(kept, existing))) this.#tellOf(existing, 'replaced')
     this.#evict()
     this.#allowViews()
-    return true
+    return hasRoom
   }
 
   invalidate(tags: readonly string[]): void {
@@ -221,20 +221,28 @@ class MemoryBackend implements TagBackend<true> {
     }
   }
 
-  // Without a reason where it only makes room for itself.
-  #remove(kept: Kept, reason: RemovalReason | undefined): void {
+  // Whoever is told may purge or store in turn: so that comes last.
+  #remove(kept: Kept, reason: RemovalReason): void {
+    this.#takeOut(kept)
+    this.#tellOf(kept, reason)
+  }
+
+  #takeOut(kept: Kept): void {
     this.#entries -= 1
     this.#bytes -= bytesOf(kept)
     this.#kept.delete(kept.key)
     this.#order.remove(kept)
     this.#views.drop(kept.key)
     this.#drop(kept)
-    if (reason) this.#tell({ reason, entries: 1, key: kept.key })
   }
 
   #drop(kept: Kept): void {
     this.#index.detach(kept)
     this.#heads.release(kept.head)
+  }
+
+  #tellOf({ key }: Kept, reason: RemovalReason): void {
+    this.#tell({ reason, entries: 1, key })
   }
 
   #tell(removal: Removal): void {

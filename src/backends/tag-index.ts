@@ -239,12 +239,13 @@ export class TagIndex<M extends Member> {
     })
   }
 
-  // Members are attached only while they are valid, so in a tag's list the outdated ones come first.
+  // Members are attached only while they are valid, so in a tag's list the outdated ones come first. Whoever is told of one
+  // may have everything cleared.
   #reclaimSlice(): void {
     const end = this.#now() + MILLISECONDS_PER_SLICE
     let left = MEMBERS_PER_SLICE
     for (const node of this.#invalidated) {
-      for (let member = oldestOf(node); member; member = oldestOf(node)) {
+      for (let member = oldestOf(node); member && this.#invalidated.has(node); member = oldestOf(node)) {
         if (!isOutdated(member.stamp, node.invalidatedAt)) break
         if (left === 0 || (left % MEMBERS_PER_GLANCE_AT_THE_TIME === 0 && this.#now() >= end)) return
         left -= 1

@@ -62,6 +62,7 @@ class Tiered implements TagBackend<false> {
   readonly sync = false
   readonly maxBodySize: number
   readonly maxBytes?: number
+  readonly maxStaleness: number
   readonly leases?: Leases
   readonly board?: Board
   readonly tags?: TagBackend['tags'] & {}
@@ -83,6 +84,7 @@ class Tiered implements TagBackend<false> {
 
   constructor(near: TagBackend<true>, far: TagBackend<false>, feed: Feed, options: Resolved) {
     this.maxBodySize = far.maxBodySize
+    this.maxStaleness = options.isStrong ? 0 : options.trustedFor
     if (near.maxBytes !== undefined) this.maxBytes = near.maxBytes
     if (far.leases) this.leases = far.leases
     if (far.board) this.board = far.board

@@ -1,5 +1,5 @@
 import type { Entry } from '../core/entry.ts'
-import { entryOf, type Kept, LARGEST_TEXT } from './kept.ts'
+import { entryOf, type Kept } from './kept.ts'
 
 /** An entry as it is handed out. */
 export interface View {
@@ -16,14 +16,18 @@ export interface View {
 
 const MOST_VIEWS = 16_384
 // Objects for an entry, and what those who answer with it make of it, as `bench/server/charge.ts` measures it, rounded up.
-const VIEW_OVERHEAD = 2000
+const VIEW_OVERHEAD = 1700
+const FIELD_OVERHEAD = 72
+const TAG_OVERHEAD = 9
 const CODING_OVERHEAD = 1100
-
-const LARGEST_VIEW = VIEW_OVERHEAD + LARGEST_TEXT
+// The front keeps bodies of up to so many bytes as text too.
+const LARGEST_TEXT = 4096
+// Most take less.
+const USUAL_VIEW = 3072
 
 /** How many bytes are of use to views where they may have so many: not more than all of them take, and none if not one fits. */
 export function bytesForViews(most: number): number {
-  return most < LARGEST_VIEW ? 0 : Math.min(Math.floor(most), MOST_VIEWS * LARGEST_VIEW)
+  return most < USUAL_VIEW ? 0 : Math.min(Math.floor(most), MOST_VIEWS * USUAL_VIEW)
 }
 
 /**
@@ -101,8 +105,13 @@ export class Views {
   }
 }
 
-function bytesOf({ body, more }: Kept): number {
-  const encodings = more?.encodings?.length ?? 0
-  const codings = encodings > 0 ? (encodings + 1) * CODING_OVERHEAD : 0
-  return VIEW_OVERHEAD + codings + (typeof body === 'string' ? body.length : 0)
+function bytesOf({ body, head, links, more }: Kept): number {
+  const own = VIEW_OVERHEAD + head.headers.length * FIELD_OVERHEAD + links.length * TAG_OVERHEAD + textOf(body)
+  const encodings = more?.encodings ?? []
+  if (encodings.length === 0) return own
+  return encodings.reduce((sum, encoding) => sum + CODING_OVERHEAD + textOf(encoding.body), own + CODING_OVERHEAD)
+}
+
+function textOf({ length }: string | Uint8Array): number {
+  return length <= LARGEST_TEXT ? length : 0
 }

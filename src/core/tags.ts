@@ -47,6 +47,11 @@ export function isTagName(name: string): boolean {
   }
 }
 
+/** What every response of a namespace carries. */
+export function tagsOfAll(namespace: string): readonly string[] {
+  return [`${namespace}|everything`]
+}
+
 /** Whether a name is one that the cache itself gives, by which nothing is ever listed: a URI's, a route's, or that of everything in a namespace. */
 export function isImplicit(name: string): boolean {
   return /^(?:[\w.-]+\|)?(?:uri|route)\/|^[\w.-]+\|everything$/.test(name)

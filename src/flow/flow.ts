@@ -8,6 +8,7 @@ import { Flights } from '../core/flights.ts'
 import type { KeyParts } from '../core/key.ts'
 import { Queue } from '../core/queue.ts'
 import type { Reason } from '../core/reasons.ts'
+import { tagsOfAll } from '../core/tags.ts'
 import type { Trace } from '../core/trace.ts'
 import { routeTagName } from '../core/uri.ts'
 import { type Place, Variants } from '../core/variants.ts'
@@ -74,7 +75,7 @@ export class Flow {
     this.backoff = new Backoff(options.time)
     this.failing = new Backoff(options.time)
     this.hitStatuses = new HitStatuses(options.cacheName)
-    this.implicitTags = options.namespace === undefined ? [] : [`${options.namespace}|everything`]
+    this.implicitTags = options.namespace === undefined ? [] : tagsOfAll(options.namespace)
   }
 
   /** Options of a route over those of the cache, or over an outer layer's. Throws where a static tag is none. */

@@ -14,15 +14,27 @@ export interface Carried {
   readonly position: string | undefined
 }
 
-// By then every process has caught up, or does not trust its copies.
-const SECONDS = 60
+// For the way there and back, and for clocks that do not run alike.
+const SECONDS_BEYOND = 60
 
-/** The field that tells a client where its write stands. */
-export function carry({ via, name, secret }: Carrier, position: string): [name: string, value: string] {
+/**
+ * The field that tells a client where its write stands.
+ * @param maxStaleness in how many milliseconds every process has caught up, or does not trust its copies
+ */
+export function carry(
+  { via, name, secret }: Carrier,
+  position: string,
+  maxStaleness: number,
+): [name: string, value: string] {
   const token = `${position}.${sign(secret, position)}`
   return via === 'header'
     ? [name, token]
-    : ['Set-Cookie', `${name}=${token}; Max-Age=${SECONDS}; Path=/; HttpOnly; SameSite=Lax`]
+    : ['Set-Cookie', `${name}=${token}; Max-Age=${secondsFor(maxStaleness)}; Path=/; HttpOnly; SameSite=Lax`]
+}
+
+// What goes beyond a year is as good as for ever, and some clients read no larger numbers.
+function secondsFor(maxStaleness: number): number {
+  return Math.min(SECONDS_BEYOND + Math.ceil(maxStaleness / 1000), 365 * 24 * 60 * 60)
 }
 
 /** A position that nobody has ever passed: whoever carries it is sent to the shared backend. */

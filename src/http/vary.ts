@@ -70,9 +70,15 @@ const CREDENTIALS = new Set(['authorization', 'cookie', 'proxy-authorization'])
 
 // A visitor can send kilobytes: keys stay short.
 const LONGEST_VALUE = 256
+// What is as long as a digest is shown as one too, since it could be the digest of somebody else's value.
+const DIGEST_LENGTH = 43
 
 // Keys are shown in events and kept in backends, where no credential belongs.
 function shownValue(name: string, value: string | undefined): string | undefined {
-  if (value === undefined || (!CREDENTIALS.has(name) && value.length <= LONGEST_VALUE)) return value
+  if (value === undefined || isShown(name, value)) return value
   return createHash('sha256').update(value).digest('base64url')
+}
+
+function isShown(name: string, { length }: string): boolean {
+  return length <= LONGEST_VALUE && length !== DIGEST_LENGTH && !CREDENTIALS.has(name)
 }

@@ -13,8 +13,8 @@ import { isQuestion } from './question.ts'
 import { isRefresh } from './refresh.ts'
 import { acceptsCoding, replay } from './replay.ts'
 
-/** Takes a request, as a server hands it out. */
-export type Listener = (req: IncomingMessage, res: ServerResponse) => unknown
+/** Takes a request, as a server hands it out; an application in which it is mounted adds the way on. */
+export type Listener = (req: IncomingMessage, res: ServerResponse, ...more: unknown[]) => unknown
 
 /**
  * Answers hits before `listener` sees the request: those of routes that say `front: true`, by what earlier requests have shown
@@ -24,11 +24,11 @@ export function inFront<L extends Listener>(flow: Flow, listener: L): L | Listen
   if (standing(flow).has(listener)) return listener
   const memory = flow.openFront()
   const place = memory.addPlace()
-  const front: Listener = function front(this: unknown, req, res) {
+  const front: Listener = function front(this: unknown, req, res, ...more) {
     const answered = answer(flow, memory, place, req, res)
     if (answered === true) return undefined
-    if (answered === false) return Reflect.apply(listener, this, [req, res])
-    return answered.then((isAnswered) => (isAnswered ? undefined : Reflect.apply(listener, this, [req, res])))
+    if (answered === false) return Reflect.apply(listener, this, [req, res, ...more])
+    return answered.then((isAnswered) => (isAnswered ? undefined : Reflect.apply(listener, this, [req, res, ...more])))
   }
   standing(flow).add(front)
   return front
@@ -86,15 +86,17 @@ const REWRITING = [
 ]
 
 /** Whatever decides where an ordinary request goes; undefined for any other one. */
-function looksOf(req: IncomingMessage, place: string): string | undefined {
-  const { method, url, headers } = req
+function looksOf(req: IncomingMessage & { originalUrl?: string }, place: string): string | undefined {
+  const { method, url, headers, originalUrl } = req
   if (method !== 'GET' && method !== 'HEAD') return undefined
+  // An application in which it is mounted has taken away where.
+  if (originalUrl !== undefined && originalUrl !== url) return undefined
   if (url === undefined || url.charCodeAt(0) !== SLASH || url.length > LONGEST_URL) return undefined
   const { host } = headers
   if (host === undefined || req.httpVersionMajor !== 1 || isRefresh(req) || isQuestion(req)) return undefined
   for (const name of REWRITING) if (headers[name] !== undefined) return undefined
-  // No target has a space, so that no two requests have one text.
-  const plain = `${place}${isEncrypted(req) ? 's' : ''}${url} ${host}`
+  // No target has a space, so that no two requests have one text. An application may answer HEAD in another way.
+  const plain = `${method === 'HEAD' ? 'h' : ''}${place}${isEncrypted(req) ? 's' : ''}${url} ${host}`
   for (const name of TOLD_BY_PROXIES) if (headers[name] !== undefined) return asProxied(req, plain)
   return plain
 }

@@ -110,7 +110,7 @@ function positionField(
   if (!options.carrier || !guard.hasPositions) return undefined
   const position = isPending ? NOWHERE : guard.position()
   if (position === undefined) return undefined
-  const [name, value] = carry(options.carrier, position)
+  const [name, value] = carry(options.carrier, position, guard.maxStaleness)
   if (name !== 'Set-Cookie') return [name, value]
   return [name, [...[(fields['set-cookie'] as string | string[]) ?? []].flat(), value]]
 }

@@ -108,8 +108,18 @@ function callIn(outer: Standing, call: Call): Call {
   return (option) => (theirs.has(option) ? outer.call : call)(option)
 }
 
-/** The first look; of a request that was made for a refresh, the way to its run. */
+/** The first look; of a request that was made for a refresh, the way to its run. Where it fails, the request goes on as it came. */
 export function find(passage: Passage, standing: Standing): MaybePromise<Finding> {
+  try {
+    return findOut(passage, standing)
+  } catch (error) {
+    // An application may have changed what its framework tells of a request by.
+    passage.flow.events.emit({ type: 'fault', operation: 'look', error })
+    return { kind: 'ignore' }
+  }
+}
+
+function findOut(passage: Passage, standing: Standing): MaybePromise<Finding> {
   const { flow, req, res } = passage
   const visit = new PassingVisit(passage, standing)
   if (isQuestion(req)) return answerQuestion(flow, req, visit, passage.options)

@@ -37,8 +37,18 @@ export function impliedPurge(
   if (isSafe(method) || res[WATCHED]?.has(flow)) return () => NOTHING
   res[WATCHED] ??= new Set()
   res[WATCHED].add(flow)
-  const asked = target()
-  return (status, fields) => (status < 400 ? impliedBy(asked, fields) : NOTHING)
+  const asked = tryTarget(flow, target)
+  return (status, fields) => (asked && status < 400 ? impliedBy(asked, fields) : NOTHING)
+}
+
+// Where it cannot be told where a request goes, nothing was stored either.
+function tryTarget({ events }: Flow, target: () => Target): Target | undefined {
+  try {
+    return target()
+  } catch (error) {
+    events.emit({ type: 'fault', operation: 'purge', error })
+    return undefined
+  }
 }
 
 function impliedBy(target: Target, fields: Fields): Implied {

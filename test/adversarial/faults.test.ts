@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import type { Context } from 'koa'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { tagcache as koaCache } from '../../src/adapters/koa.ts'
-import { createCache, keyValue, memory, type TagBackend } from '../../src/index.ts'
+import { type Cache, createCache, keyValue, memory, type TagBackend } from '../../src/index.ts'
 import { AsyncMap, Overridden, Slices } from '../support/backends.ts'
 import { gate } from '../support/http.ts'
 import { type CallOptions, counting, KOAS, oneRoute, STACKS, site, turns, until } from '../support/stacks.ts'
@@ -240,5 +240,29 @@ describe('many purges that a backend has not taken', () => {
     await new Promise((resolve) => setTimeout(resolve, 50))
     await cache.getByRequest('GET /')
     expect(calls).toEqual(['invalidate', ...Array(10).fill('invalidate'), 'lookup'])
+  })
+
+  it('become a purge of everything of their own cache where they are too many, and of no other that shares the backend', async () => {
+    const inner = memory()
+    let isDown = false
+    const invalidate = async (tags: readonly string[]) => {
+      if (isDown) throw new Error('down')
+      inner.invalidate(tags)
+    }
+    const time = new ManualTime()
+    const backend = new Overridden(inner, { sync: false, invalidate })
+    const [one, other] = ['one', 'other'].map((namespace) =>
+      createCache({ backend, namespace, backendPause: '1s', time }),
+    ) as [Cache, Cache]
+    for (const cache of [one, other]) await cache.set('GET /', {}, ['kept'], { body: 'x' }, '1h')
+    isDown = true
+    for (let from = 0; from < 10_100; from += 100)
+      await one.invalidateTags(Array.from({ length: 100 }, (_, at) => `tag ${from + at}`))
+    expect(one.stats().backend.undelivered).toBe('everything')
+    isDown = false
+    time.move(1000)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(one.stats().backend.undelivered).toBe(0)
+    expect([await one.getByRequest('GET /'), (await other.getByRequest('GET /'))?.tags]).toEqual([undefined, ['kept']])
   })
 })

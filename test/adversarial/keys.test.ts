@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto'
 import http2 from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import Router from '@koa/router'
-import type { Express, Request, Response } from 'express'
+import express, { type Express, type Request, type Response } from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { tagcache as expressCache } from '../../src/adapters/express.ts'
 import { tagcache as koaCache } from '../../src/adapters/koa.ts'
@@ -11,7 +12,7 @@ import { createCache, keyValue } from '../../src/index.ts'
 import { hostPart } from '../../src/node/target.ts'
 import type { RouteOptions } from '../../src/options/route.ts'
 import { ask, listen } from '../support/http.ts'
-import { EXPRESSES, KOAS, oneRoute, STACKS, site } from '../support/stacks.ts'
+import { type Call, EXPRESSES, KOAS, oneRoute, STACKS, site } from '../support/stacks.ts'
 import { ManualTime } from '../support/time.ts'
 import { read, serving } from './support.ts'
 
@@ -92,6 +93,15 @@ describe.each(STACKS)('under $name', (stack) => {
     expect((await get('/', { forwarded: 'for=192.0.2.1;proto=https' })).text).toBe('by for=192.0.2.1;proto=https')
     expect((await get('/', { forwarded: 'for=192.0.2.1' })).text).toBe('by for=192.0.2.1')
     expect((await get('/', { forwarded: 'for=192.0.2.2' })).text).toBe('by for=192.0.2.1')
+  })
+
+  it('a value that spells the digest of a long one does not answer for that', async () => {
+    const handler = ({ req }: Call) => ({ headers: { Vary: 'X-Filter' }, body: `by ${req.headers['x-filter']}` })
+    const { get } = await oneRoute(stack, handler)
+    const long = 'a'.repeat(300)
+    const digest = createHash('sha256').update(long).digest('base64url')
+    for (const filter of [digest, long, digest, long])
+      expect((await get('/', { 'x-filter': filter })).text).toBe(`by ${filter}`)
   })
 
   it('of Forwarded nothing counts where the host does not', async () => {
@@ -345,6 +355,26 @@ describe('a host', () => {
       seen.push(text)
     }
     expect(seen).toEqual(['for a.example', 'for b.example', 'for a.example'])
+  })
+})
+
+describe.each(KOAS)('an application of $name', ({ Koa }) => {
+  it('that Express has mounted for each tenant answers each with its own', async () => {
+    const { cached } = koaCache()
+    const inner = new Koa()
+    inner.use(cached())
+    inner.use((ctx) => {
+      ctx.body = `${ctx.url} of ${(ctx.req as Request).params.tenant}`
+    })
+    const app = express()
+    app.use('/:tenant', (req, res) => inner.callback()(req, res))
+    const served = await serving(app)
+    expect(await read(served, '/acme/orders', '/globex/orders', '/acme/orders')).toEqual([
+      '/orders of acme',
+      '/orders of globex',
+      '/orders of acme',
+    ])
+    expect((await served.get('/acme/orders')).cacheStatus).toContain('hit')
   })
 })
 

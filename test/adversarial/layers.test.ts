@@ -117,3 +117,22 @@ describe.each(EXPRESSES)(
     })
   },
 )
+
+describe.each(EXPRESSES)('an application of $name that keeps something of its own as `req.app`', ({ express }) => {
+  it.each(['shop', { id: 1 }, null, undefined])('answers as without the cache: %j', async (own) => {
+    const { cached, invalidates, cache } = tagcache()
+    const faults: unknown[] = []
+    cache.on('fault', ({ operation }) => faults.push(operation))
+    const app = express()
+    app.use((req, _res, next) => {
+      Reflect.set(req, 'app', own)
+      next()
+    })
+    app.get('/', cached(), (req, res) => void res.json(req.app))
+    app.put('/', invalidates('a'), (_req, res) => void res.json('written'))
+    const { get, send } = await serving(app)
+    for (const _ of [1, 2]) expect(await get('/')).toMatchObject({ status: 200, text: JSON.stringify(own) ?? '' })
+    expect((await send('PUT', '/')).text).toBe('"written"')
+    expect(faults).toEqual(['look', 'look', 'purge'])
+  })
+})

@@ -150,6 +150,22 @@ describe('what is kept in memory', () => {
     expect(backend.size!().bytes).toBe(0)
   })
 
+  // What the front makes of a response, as `process.memoryUsage()` measures it.
+  it.each([
+    ['a body that is kept as text too', 5200, 4000, 4, 2],
+    ['many fields', 4500, 500, 40, 2],
+    ['many tags', 4100, 500, 4, 200],
+  ])('is charged for what is made of it: %s', (_, bytes, size, fields, tags) => {
+    const headers = Array.from({ length: fields }, (_, at) => ({ name: `X-${at}`, value: `${at}` }))
+    const response = { ...entryOf('k').response, headers, body: Buffer.alloc(size, 'x') }
+    const { backend } = hold([entryOf('k', { tags: Array.from({ length: tags }, (_, at) => `tag ${at}`), response })])
+    const stored = backend.size!().bytes
+    backend.lookup('0')
+    const charged = backend.size!().bytes - stored
+    expect(charged).toBeGreaterThan(bytes)
+    expect(charged).toBeLessThan(bytes * 1.25)
+  })
+
   it('never takes more than it may, with all that it has handed out', () => {
     const backend = memory({ maxSize: '200kb' })
     for (let at = 0; at < 3000; at += 1) {

@@ -131,7 +131,8 @@ describe('a client that writes on one node and reads on another, which has not h
     const written = await a.put()
     expect(written.headers['set-cookie']).toHaveLength(1)
     expect(written.headers['set-cookie']![0]).toMatch(
-      /^tagcache-position=\d+\.\d+\.[\w-]{43}; Max-Age=60; Path=\/; HttpOnly; SameSite=Lax$/,
+      // Copies are trusted for an hour without news.
+      /^tagcache-position=\d+\.\d+\.[\w-]{43}; Max-Age=3660; Path=\/; HttpOnly; SameSite=Lax$/,
     )
     expect(await b.get()).toMatchObject({ text: '1', tier: 'near' })
     expect(await b.get(cookie(jar(written)))).toMatchObject({ text: '2', tier: 'miss' })

@@ -7,6 +7,7 @@ import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import express5, { type RequestHandler } from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { tagcache as expressCache } from '../../src/adapters/express.ts'
 import { tagcache as koaCache } from '../../src/adapters/koa.ts'
@@ -152,6 +153,37 @@ describe.each(KOAS)('$name', ({ Koa }) => {
     const { front, app } = anApp()
     front(app)
     expect(app.listenerCount('error')).toBe(0)
+  })
+})
+
+describe('a listener that another application has in several places', () => {
+  it('is left its requests there, and the way on', async () => {
+    const { front, cached } = nodeCache()
+    const handle = cached({ front: true })
+    const listener = front(((req, res, next) => {
+      if (req.url === '/none') return next()
+      handle(req, res, () => res.end(`answer to ${req.originalUrl}`))
+    }) as RequestHandler as RequestListener)
+    const outer = express5()
+    for (const place of ['/a', '/b', '/:tenant']) outer.use(place, listener)
+    outer.use((_req, res) => void res.end('after all'))
+    const url = await urlOf(outer.listen(0))
+    for (const path of ['/a/x', '/a/x', '/b/x', '/c/x', '/d/x', '/a/x'])
+      expect((await ask(url + path)).text).toBe(`answer to ${path}`)
+    expect((await ask(`${url}/a/none`)).text).toBe('after all')
+  })
+
+  it('is in front where it is given the whole URL', async () => {
+    const { front, cached } = nodeCache()
+    const handle = cached({ front: true })
+    let inside = 0
+    const listener = front((req, res) => {
+      inside += 1
+      handle(req, res, () => res.end('answer'))
+    })
+    const url = await urlOf(express5().use(listener).listen(0))
+    for (const _ of [1, 2]) expect((await ask(`${url}/a`)).text).toBe('answer')
+    expect(inside).toBe(1)
   })
 })
 
