@@ -69,7 +69,7 @@ export const MEASURES = {
     kind: 'counter',
     name: 'tagcache.failures',
     unit: '{error}',
-    description: 'Errors of handlers in the place of which a stale response was sent.',
+    description: 'Failures of handlers in the place of which a stale response was sent.',
     labels: ['route'],
   },
   invalidations: {
