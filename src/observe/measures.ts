@@ -76,7 +76,8 @@ export const MEASURES = {
     kind: 'counter',
     name: 'tagcache.invalidations',
     unit: '{invalidation}',
-    description: 'Purges of tags and URIs, and of everything; and whether the backend took them at once.',
+    description:
+      'Purges of tags, routes, single entries and URIs, and of everything; and whether the backend took them at once.',
     labels: ['kind', 'delivered'],
   },
   removals: {
