@@ -79,7 +79,7 @@ class Teller {
 
   constructor(sink: Sink, mostRoutes: number) {
     this.#sink = sink
-    this.#routes = new Names(mostRoutes)
+    this.#routes = new Names(mostRoutes, (route) => sink.add('failures', 0, { route }))
   }
 
   readonly around: Around = (work, run) => {

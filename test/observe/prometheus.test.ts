@@ -169,12 +169,14 @@ describe('the metrics for Prometheus', () => {
   })
 
   it('begin at nought where it is known what can come, so that the first of its kind is seen to be more', async () => {
-    const { cache, scrape } = await setUp()
+    const { cache, get, scrape } = await setUp()
     const nought = await scrape()
     for (const state of ['paused', 'resumed', 'behind', 'delivered', 'near-lost', 'near-trusted'])
       expect(readingOf(nought, 'tagcache_backend_transitions_total', { state }), state).toBe(0)
     for (const reason of Object.keys(cache.stats().removals))
       expect(readingOf(nought, 'tagcache_removals_total', { reason }), reason).toBe(0)
+    await get('/items/1')
+    expect(readingOf(await scrape(), 'tagcache_failures_total', { route: ITEM })).toBe(0)
     const purges: [kind: string, purge: () => unknown][] = [
       ['tags', () => cache.invalidateTags('a')],
       ['route', () => cache.invalidateRoute(ITEM)],
