@@ -47,6 +47,8 @@ export class Flow {
   readonly failing: Backoff
   /** Bodies of which encodings are made. */
   readonly encoding = new Queue(MOST_ENCODED_AT_ONCE, MOST_TO_ENCODE)
+  /** Paths at which a layer was come to inside another one. */
+  readonly nested = new LRUCache<string, true>({ max: 1000 })
   /** Runs whose error what is stored may replace, until it is purged. */
   readonly replaceable = new Set<Run>()
   /** What every entry carries where the backend is shared. */

@@ -6,7 +6,7 @@ import { TagcacheError } from '../errors.ts'
 import { explain, type Found } from '../flow/explain.ts'
 import type { AskOptions, Flow } from '../flow/flow.ts'
 import type { Finding } from '../flow/run.ts'
-import type { RouteOptions } from '../options/route.ts'
+import { type ResolvedRoute, type RouteOptions, shareKey } from '../options/route.ts'
 import type { Visit } from '../visit.ts'
 import { type Aim, type Door, doorsFor } from './home.ts'
 import { requestLike, responseToNobody } from './refresh.ts'
@@ -15,6 +15,9 @@ interface Question {
   readonly flow: Flow
   /** What the layer that it has come to says. */
   found?: Found
+  /** Of that layer. */
+  route?: ResolvedRoute
+  given?: RouteOptions<never>
   error?: unknown
 }
 
@@ -35,12 +38,34 @@ export async function answerQuestion(
 ): Promise<Finding> {
   const question = questions.get(req)
   if (question?.flow !== flow) return { kind: 'ignore' }
+  const { found: outer, route } = question
   try {
-    question.found = await explain(flow, { ...visit, canRefresh: () => isSafe(visit.method) }, given)
+    const options = { ...question.given, ...withoutUndefined(given) }
+    const found = await explain(flow, { ...visit, canRefresh: () => isSafe(visit.method) }, options)
+    const isOuter = outer && route && (answers(outer) || (outer.key && shareKey(visit.route, route)))
+    question.found = isOuter ? { ...outer, options: found.options! } : found
+    question.given = options
   } catch (error) {
     question.error = error
+    return { kind: 'explained' }
   }
-  return { kind: 'explained' }
+  if (outer || !flow.nested.has(pathOf(req))) return { kind: 'explained' }
+  question.route = visit.route
+  return { kind: 'ignore' }
+}
+
+// Whether a request goes no further. Where it does, a layer inside that keeps to the same key only adds its options.
+function answers({ decision: { outcome, reason } }: Found): boolean {
+  return (outcome !== 'miss' && outcome !== 'bypass') || reason === 'only-if-cached' || reason === 'closed'
+}
+
+function withoutUndefined<O extends object>(options: O): O {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as O
+}
+
+/** The path of a request, as far as layers above have left it. */
+export function pathOf({ url = '/', originalUrl = url }: IncomingMessage & { originalUrl?: string }): string {
+  return originalUrl.split('?', 1)[0]!
 }
 
 // ——— What is asked ———

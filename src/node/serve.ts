@@ -16,7 +16,7 @@ import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
 import { rememberHome } from './home.ts'
 import { purgeOnAnswer } from './purge.ts'
-import { answerQuestion, isQuestion } from './question.ts'
+import { answerQuestion, isQuestion, pathOf } from './question.ts'
 import { type Application, arrive, canRefresh, isRefresh, startRefresh } from './refresh.ts'
 import { afterOthers, refuse, replay } from './replay.ts'
 import { impliedPurge, isOfOwnUri, isSafe } from './unsafe.ts'
@@ -87,10 +87,11 @@ export function serve(passage: Passage, proceed: () => void): void {
  * What counts for this layer; undefined where an outer layer of the same cache is at work already and only needed
  * refining, or where the response has begun, so that nothing can be done about it.
  */
-export function enter({ flow, options, route, res, call }: Passage): Standing | undefined {
+export function enter({ flow, options, route, req, res, call }: Passage): Standing | undefined {
   if (res.headersSent) return undefined
   const outer = layerOf(flow, res)
   if (!outer) return { route, call }
+  if (!isQuestion(req)) flow.nested.set(pathOf(req), true)
   const base = outer.run ?? outer
   const refined = { route: flow.route(options, base.route), call: callIn(base, call) }
   if (outer.run && !outer.run.isOver && shareKey(refined.route, outer.run.route)) {

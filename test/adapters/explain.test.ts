@@ -200,6 +200,58 @@ describe('the decision', () => {
   })
 })
 
+describe.each(STACKS)('of two layers around a handler: $name', (stack) => {
+  /** Does what it foretells, and says what both came to. */
+  const nested = async (outer: Options, inner: Options) => {
+    const handler = counting()
+    const served = await site(stack, { time: new ManualTime() }, (app, { cached }) => {
+      app.use(cached({ jitter: 0, ...outer }))
+      app.on('GET', '/page', cached(inner), handler)
+      app.on('GET', '/plain', handler)
+    })
+    const { cache, get, events } = served
+    return {
+      handler,
+      get,
+      explain: (url: string, headers = {}) => cache.explain({ url, headers }),
+      both: async (url: string, headers = {}) => {
+        const said = await cache.explain({ url, headers })
+        await get(url, headers)
+        const last = events.findLast((event) => event.type === 'trace')!
+        return { said, foretold: outcomeOf(said), came: last.reason ? `${last.outcome}: ${last.reason}` : last.outcome }
+      },
+    }
+  }
+
+  it.each<[what: string, outer: Options, inner: Options, headers: Record<string, string>]>([
+    ['says who may share', {}, { scope: 'public' }, { cookie: 'a=1' }],
+    ['has another key', {}, { query: ['page'] }, {}],
+    ['adds to the outer one', { ttl: '1h' }, { tags: 'page' }, {}],
+    ['is not used', {}, { enabled: false }, {}],
+  ])('says what comes of it where the inner one %s', async (_, outer, inner, headers) => {
+    const { get, both, explain, handler } = await nested(outer, inner)
+    await get('/page?page=0', headers)
+    for (const query of ['page=1&utm=1', 'page=1&utm=1', 'page=1&utm=2', 'page=1&utm=2']) {
+      const { foretold, came } = await both(`/page?${query}`, headers)
+      expect(foretold).toBe(came)
+    }
+    const runs = handler.runs()
+    const { options } = await explain('/page?page=1&utm=1', headers)
+    for (const name of Object.keys({ ...outer, ...inner })) expect(options![name]!.from, name).toBe('route')
+    expect(handler.runs()).toBe(runs)
+  })
+
+  it('runs no handler behind one alone', async () => {
+    const { get, both, explain, handler } = await nested({}, {})
+    await get('/page')
+    await get('/plain')
+    const runs = handler.runs()
+    expect((await explain('/plain?other')).decision.outcome).toBe('miss')
+    expect(handler.runs()).toBe(runs)
+    expect((await both('/plain')).foretold).toBe('hit')
+  })
+})
+
 describe('an explanation', () => {
   it('has no credentials', async () => {
     const { cache, get } = await shop(STACKS[1]!, {
