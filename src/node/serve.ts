@@ -200,6 +200,7 @@ export function ignore({ flow, res }: Passage, standing: Standing): void {
 /** Records what the layers below make of the run. */
 export function record({ flow, req, res, application }: Passage, run: Run): Recording {
   rememberHome(flow, req, application)
+  if (!run.isRefresh && run.forward !== 'method') for (const tell of flow.events.forwards) tell(run.why)
   const recording = capture(flow, run, req, res)
   setLayer(flow, res, new Layer(run, false, run, recording))
   return recording
