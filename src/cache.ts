@@ -43,12 +43,18 @@ export type ExplainRequest =
       readonly url: string
       readonly method?: string
       readonly headers?: Readonly<Record<string, string | readonly string[] | undefined>>
+      readonly body?: string | Uint8Array
     }
 
 /** How a request is explained. */
 export interface ExplainOptions {
   /** The application that is asked: of Express or Koa, a request listener, or a server. Default: those whose requests were seen. */
   readonly app?: object
+  /**
+   * Whether requests are handed to it that might write, such as a POST to a route that caches those. Where such a request does
+   * not come to a `cached()`, its handler runs. Default `false`.
+   */
+  readonly mayWrite?: boolean
 }
 
 const namespaces = new WeakMap<TagBackend, Set<string>>()
@@ -229,9 +235,9 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
 
   /**
    * What would become of a request now, and why: the parts of its key, the options that count, what is stored, and the decision.
-   * A request like it is handed to the application, whose layers above the `cached()` run, and no handler behind it. Only GET
-   * and HEAD are. Takes a request of node:http or of fetch, a URL, a path, or `{ url, method, headers }`; a path is asked
-   * for at the host that was seen last. Throws `ERR_TAGCACHE_EXPLAIN`.
+   * A request like it is handed to the application, whose layers above the `cached()` run, and no handler behind it; GET and
+   * HEAD are, others with `mayWrite`. Takes a request of node:http or of fetch, a URL, a path, or `{ url, method, headers, body }`;
+   * a path is asked for at the host of the last request that was not answered from the cache. Throws `ERR_TAGCACHE_EXPLAIN`.
    */
   explain(request: ExplainRequest, options?: ExplainOptions): Promise<Explanation>
   /** The same of two requests, and in what their keys differ first. */
@@ -242,13 +248,13 @@ export class Cache<T extends string = string, Sync extends boolean = boolean> {
     options?: ExplainOptions,
   ): Promise<Explanation | Comparison> {
     const isPair = typeof other === 'string' || other instanceof URL || (other !== undefined && 'url' in other)
-    const { app } = (isPair ? options : (other as ExplainOptions | undefined)) ?? {}
-    const first = await this.#explainOne(request, app)
-    return isPair ? compare(first, await this.#explainOne(other, app)) : first
+    const how = (isPair ? options : (other as ExplainOptions | undefined)) ?? {}
+    const first = await this.#explainOne(request, how)
+    return isPair ? compare(first, await this.#explainOne(other, how)) : first
   }
 
-  #explainOne(request: unknown, app: unknown): Promise<Explanation> {
-    if (this.flow.ask) return this.flow.ask(request, app)
+  #explainOne(request: unknown, how: ExplainOptions): Promise<Explanation> {
+    if (this.flow.ask) return this.flow.ask(request, how)
     const message = 'A cache without a framework has no application to ask: hand it to tagcache() of an adapter.'
     throw new TagcacheError('ERR_TAGCACHE_EXPLAIN', message)
   }

@@ -2,6 +2,7 @@ import { isFollowed, publish, type Source } from './channels.ts'
 import { Counters, type Held, type RouteCounters } from './core/counters.ts'
 import type { Meter } from './core/latency.ts'
 import type { Log } from './core/log.ts'
+import type { Reason } from './core/reasons.ts'
 import type { CacheEvent, CacheListener, CacheStats } from './core/trace.ts'
 import { Surroundings } from './core/work.ts'
 import { explainWarning, type WarningCode } from './errors.ts'
@@ -15,6 +16,8 @@ const SAMPLE = 64
 export class Events {
   /** Who stands around what takes time. */
   readonly work = new Surroundings()
+  /** Told why a request goes to its handler, when it does: its record is left when all is over. */
+  readonly forwards = new Set<(why: Reason) => void>()
   readonly #listeners = new Map<CacheListener, CacheEvent['type'] | undefined>()
   readonly #counters: Counters
   readonly #warned = new Set<string>()

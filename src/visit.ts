@@ -237,6 +237,9 @@ export const HOST_INPUTS = [
 /** Request fields by which he can say another path or method. */
 export const PATH_INPUTS = ['x-forwarded-prefix', 'x-http-method-override', 'x-original-url', 'x-rewrite-url']
 
+/** Request fields by which a proxy says what it was asked, and which a framework may take for the host: they belong to what a request looks like. */
+export const TOLD_BY_PROXIES = [...HOST_INPUTS, 'x-forwarded-prefix', 'x-forwarded-ssl', 'front-end-https', 'forwarded']
+
 const ALL_INPUTS = [...HOST_INPUTS, ...PATH_INPUTS]
 
 /** What the key has of a request's fields. Handlers and frameworks read the inputs, whoever sent them: so those are in it wherever they are present. */

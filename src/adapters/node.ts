@@ -2,7 +2,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { TagBackend } from '../backends/backend.ts'
 import { Cache } from '../cache.ts'
 import type { Flow } from '../flow/flow.ts'
-import { failed, mayReplaceError, meansFailure } from '../flow/replace.ts'
+import { mayReplaceError, meansFailure } from '../flow/replace.ts'
 import { type Controls, controlsOf } from '../node/controls.ts'
 import { inFront } from '../node/front.ts'
 import { type InvalidatesOptions, type PurgeTags, preparePurge } from '../node/purge.ts'
@@ -81,7 +81,7 @@ function runGuarded(flow: Flow, res: ServerResponse, next: (error?: unknown) => 
   if (!run?.mayReplaceError) return void next()
   const mayFall = (error: unknown) => meansFailure(error) && mayReplaceError(flow, run) && !res.headersSent
   const fall = (error: unknown) => {
-    failed(flow, run, error)
+    run.thrown = { error }
     res.statusCode = 500
     res.end()
   }

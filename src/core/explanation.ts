@@ -26,7 +26,8 @@ export interface Explanation {
 
 /** What would become of the request. */
 export interface Decided {
-  readonly outcome: Outcome
+  /** `'unknown'` where the application was not asked, or did not say. */
+  readonly outcome: Outcome | 'unknown'
   /** Absent of a hit, and of who waits for another's run. */
   readonly reason?: Reason
   readonly forward?: Forward

@@ -137,12 +137,14 @@ function faultLine({ operation, error }: Told<'fault'>): Line {
   }
 }
 
-function failureLine({ route, error }: Told<'failure'>): Line {
+function failureLine({ route, status, ...thrown }: Told<'failure'>): Line {
+  const answered = status === undefined ? {} : { status }
+  const why = 'error' in thrown ? { error: describe(thrown.error) } : {}
   return {
     level: 'warn',
     event: 'handler.failed',
     message: 'a handler failed, and its client was given a stale response instead',
-    fields: { route: scrub(route), error: describe(error) },
+    fields: { route: scrub(route), ...answered, ...why },
   }
 }
 

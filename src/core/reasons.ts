@@ -59,6 +59,8 @@ export const REASONS = {
   // A run in the background came to nothing.
   unreached: 'The request did not come to a `cached()` of this cache.',
   timeout: 'The application did not answer in time.',
+  // Of explanations alone.
+  unasked: 'Its method might write, so the application was not asked.',
 } as const satisfies Readonly<Record<string, string>>
 
 /** The code of a rule that decided about a request or a response. */

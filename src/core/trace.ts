@@ -56,8 +56,15 @@ export type CacheEvent =
       readonly by?: string
     }
   | { readonly type: 'clear'; readonly isDelivered: boolean; readonly by?: string }
-  /** A handler has thrown, and its client was given a stale response instead of the error. */
-  | { readonly type: 'failure'; readonly route: string; readonly error: unknown }
+  /** A handler has failed, and its client was given a stale response instead. */
+  | {
+      readonly type: 'failure'
+      readonly route: string
+      /** What the client would have been answered, where that had begun. */
+      readonly status?: number
+      /** What the handler has thrown, where the cache is told: under Koa and node:http. Express makes an answer of it first. */
+      readonly error?: unknown
+    }
   /** Encodings were made of a stored response, the smallest first; they are kept unless it was purged or replaced meanwhile. */
   | {
       readonly type: 'compression'

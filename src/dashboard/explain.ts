@@ -71,7 +71,17 @@ function headersOf(given: unknown): Readonly<Record<string, string>> {
   const isSound = fields.every(([name, value]) => /^[\w!#$%&'*+.^`|~-]+$/.test(name) && isValue(value))
   if (!isSound || fields.length > MOST_FIELDS)
     throw new Refusal(400, 'bad-value', '"headers" has to be texts by the names of fields.')
+  if (fields.some(tellsAddress))
+    throw new Refusal(400, 'bad-value', '"headers" may not say from whose address a request comes.')
   return Object.fromEntries(fields.map(([name, value]) => [name.toLowerCase(), String(value)]))
+}
+
+const ADDRESSES =
+  /^(?:x-(?:forwarded-for|real-ip|client-ip|cluster-client-ip)|(?:true|fastly)-client-ip|cf-connecting-ip)$/i
+
+// Whoever may see a dashboard may not therefore be on this machine, or wherever he says.
+function tellsAddress([name, value]: readonly [string, unknown]): boolean {
+  return ADDRESSES.test(name) || (/^forwarded$/i.test(name) && /\bfor\s*=/i.test(String(value)))
 }
 
 // What could not have come over a connection is not handed to the application either.

@@ -80,7 +80,7 @@ function tell(event: CacheEvent): Told | undefined {
     case 'fault':
       return { kind: 'fault', what: event.operation, message: messageOf(event.error) }
     case 'failure':
-      return { kind: 'failure', what: short(event.route), message: messageOf(event.error) }
+      return { kind: 'failure', what: short(event.route), message: causeOf(event) }
     case 'warning':
       return { kind: 'warning', what: event.code, message: short(`${event.route ?? ''} ${event.message}`.trim()) }
     default:
@@ -94,6 +94,10 @@ function isSame({ id: _, time: __, count: ___, ...last }: Happening, told: Told)
 
 function named(by: string | undefined): { by?: string } {
   return by === undefined ? {} : { by: short(by) }
+}
+
+function causeOf({ status, ...thrown }: Extract<CacheEvent, { type: 'failure' }>): string {
+  return 'error' in thrown ? messageOf(thrown.error) : `it answered ${status}`
 }
 
 function messageOf(error: unknown): string {

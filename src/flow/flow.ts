@@ -26,6 +26,14 @@ import type { Run, Waiting } from './run.ts'
 const MOST_ENCODED_AT_ONCE = 2
 const MOST_TO_ENCODE = 1000
 
+/** How an application is asked what would become of a request. */
+export interface AskOptions {
+  /** The one that is asked. Default: those that are known. */
+  readonly app?: unknown
+  /** Whether requests are handed to it that might write. Default `false`. */
+  readonly mayWrite?: boolean | undefined
+}
+
 /** What the steps of a request share: the backend behind its guard, what is under way, what is known, and who is told. */
 export class Flow {
   readonly flights: Flights<Run, Waiting, Entry>
@@ -40,6 +48,8 @@ export class Flow {
   readonly failing: Backoff
   /** Bodies of which encodings are made. */
   readonly encoding = new Queue(MOST_ENCODED_AT_ONCE, MOST_TO_ENCODE)
+  /** Paths at which a layer was come to inside another one. */
+  readonly nested = new LRUCache<string, true>({ max: 1000 })
   /** Runs whose error what is stored may replace, until it is purged. */
   readonly replaceable = new Set<Run>()
   /** What every entry carries where the backend is shared. */
@@ -58,8 +68,8 @@ export class Flow {
   readonly methods = new Set<string>()
   /** Whether it is known to which application requests go. */
   hasApplication = false
-  /** Asks what would become of a request, where there is an adapter; of the application that is given, or of those that are known. */
-  ask: ((request: unknown, app: unknown) => Promise<Explanation>) | undefined
+  /** Asks what would become of a request, where there is an adapter. */
+  ask: ((request: unknown, options: AskOptions) => Promise<Explanation>) | undefined
   /** Every request goes to its handler. */
   isClosed = false
   /** The backend is closed as well: there is nothing left to purge. */

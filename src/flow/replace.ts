@@ -46,7 +46,7 @@ export function replacement(flow: Flow, run: Run, status: number | undefined): S
   const now = flow.now()
   const forwardStatus = status === undefined ? {} : { forwardStatus: status }
   const cacheStatus = flow.status({ hit: false, forward, ...forwardStatus, detail: 'stale-if-error' })
-  return { entry, now, age: ageOf(entry, now), cacheStatus, fate: { kind: 'leave' } }
+  return { entry, now, age: ageOf(entry, now), cacheStatus, fate: { kind: 'leave', status } }
 }
 
 // What is stored, with what the handler's 304 says (RFC 9111, 4.3.3 and 4.3.4).
@@ -97,13 +97,14 @@ export function settle(flow: Flow, run: Run, { entry, fate }: Substitution, byte
   endRun(flow, run)
   flow.backoff.fail(run.key)
   flow.failing.fail(run.key)
+  tellFailure(flow, run, fate.status)
   recordRun(flow, run, { outcome: 'stale', stored: false, reason: 'stale-if-error' })
   return serveWaiters(flow, run, entry)
 }
 
-/** A handler has thrown, and its client gets something stored instead of an error. */
-export function failed(flow: Flow, run: Run, error: unknown): void {
-  flow.events.emit({ type: 'failure', route: routeName(run.visit), error })
+function tellFailure(flow: Flow, { visit, thrown }: Run, status: number | undefined): void {
+  const answered = status === undefined ? {} : { status }
+  flow.events.emit({ type: 'failure', route: routeName(visit), ...answered, ...thrown })
 }
 
 /** Whether an error that a handler has thrown means that it has failed: one that speaks of the request, or of another place, is an answer. */

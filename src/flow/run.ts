@@ -71,6 +71,8 @@ export interface Run {
   /** The holder of the lease under which it runs. */
   lease: string | undefined
   ttl: number | undefined
+  /** What the handler has thrown, where that is known. */
+  thrown: { readonly error: unknown } | undefined
   isSkipped: boolean
   isOver: boolean
   /** Told what a refresh has come to; nothing where another layer took it over. */
@@ -138,5 +140,5 @@ export interface Substitution {
   readonly fate:
     | { readonly kind: 'renew'; readonly keep: number }
     | { readonly kind: 'drop'; readonly reason: Reason }
-    | { readonly kind: 'leave' }
+    | { readonly kind: 'leave'; readonly status: number | undefined }
 }

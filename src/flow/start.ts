@@ -35,6 +35,7 @@ class StartedRun implements Run {
   prelude: Run['prelude'] = undefined
   onEnd: Run['onEnd'] = undefined
   ttl: number | undefined = undefined
+  thrown: Run['thrown'] = undefined
   isSkipped = false
   isOver = false
   isRetracted = false

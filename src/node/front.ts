@@ -7,7 +7,7 @@ import type { FrontMemory, Known } from '../flow/front.ts'
 import { recordHit } from '../flow/look.ts'
 import { lookFromFront, type PlainHit } from '../flow/look-from-front.ts'
 import { isConditional } from '../http/validators.ts'
-import { HOST_INPUTS, PATH_INPUTS } from '../visit.ts'
+import { PATH_INPUTS, TOLD_BY_PROXIES } from '../visit.ts'
 import { type FlatReply, flatReply, isUntouched, sendFlat } from './flat.ts'
 import { isQuestion } from './question.ts'
 import { isRefresh } from './refresh.ts'
@@ -74,8 +74,6 @@ function fail({ events }: Flow, res: ServerResponse, error: unknown): boolean {
 
 const SLASH = 47
 const LONGEST_URL = 2048
-/** What a proxy may have the framework take for the host: it belongs to what the request looks like. */
-const TOLD_BY_PROXIES = [...HOST_INPUTS, 'x-forwarded-prefix', 'x-forwarded-ssl', 'front-end-https', 'forwarded']
 /** What may make another request of it. */
 const REWRITING = [
   ...PATH_INPUTS.filter((name) => name !== 'x-forwarded-prefix'),

@@ -8,7 +8,7 @@ import { debugFields, withDebug } from '../flow/debug.ts'
 import { decide, decline, declineNewer, statusOf } from '../flow/decide.ts'
 import type { Flow } from '../flow/flow.ts'
 import { abandon, land } from '../flow/land.ts'
-import { failed, meansFailure, replacement, settle, substitute } from '../flow/replace.ts'
+import { meansFailure, replacement, settle, substitute } from '../flow/replace.ts'
 import type { Decision, Run, Substitution } from '../flow/run.ts'
 import { taggingOf, withheldFields } from '../flow/tags.ts'
 import { formatDate } from '../http/date.ts'
@@ -107,7 +107,7 @@ function fallBack(flow: Flow, run: Run, ctx: KoaLike, { outer }: Beginning, erro
     abandon(flow, run, 'failed')
     throw error
   }
-  failed(flow, run, error)
+  run.thrown = { error }
   ctx.app?.emit('error', error, ctx)
   substituteKoa(flow, run, ctx, outer, substitution)
 }

@@ -1,19 +1,23 @@
-import { IncomingMessage, type Server } from 'node:http'
+import { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Explanation } from '../core/explanation.ts'
 import { REASONS, type Reason } from '../core/reasons.ts'
 import { TagcacheError } from '../errors.ts'
 import { explain, type Found } from '../flow/explain.ts'
-import type { Flow } from '../flow/flow.ts'
+import type { AskOptions, Flow } from '../flow/flow.ts'
 import type { Finding } from '../flow/run.ts'
-import type { RouteOptions } from '../options/route.ts'
+import { type ResolvedRoute, type RouteOptions, shareKey } from '../options/route.ts'
 import type { Visit } from '../visit.ts'
-import { type Application, type Dispatch, dispatchFor, isRefresh, requestLike, responseToNobody } from './refresh.ts'
+import { type Aim, type Door, doorsFor } from './home.ts'
+import { requestLike, responseToNobody } from './refresh.ts'
 
 interface Question {
   readonly flow: Flow
   /** What the layer that it has come to says. */
   found?: Found
+  /** Of that layer. */
+  route?: ResolvedRoute
+  given?: RouteOptions<never>
   error?: unknown
 }
 
@@ -34,56 +38,34 @@ export async function answerQuestion(
 ): Promise<Finding> {
   const question = questions.get(req)
   if (question?.flow !== flow) return { kind: 'ignore' }
+  const { found: outer, route } = question
   try {
-    question.found = await explain(flow, { ...visit, canRefresh: () => isSafe(visit.method) }, given)
+    const options = { ...question.given, ...withoutUndefined(given) }
+    const found = await explain(flow, { ...visit, canRefresh: () => isSafe(visit.method) }, options)
+    const isOuter = outer && route && (answers(outer) || (outer.key && shareKey(visit.route, route)))
+    question.found = isOuter ? { ...outer, options: found.options! } : found
+    question.given = options
   } catch (error) {
     question.error = error
+    return { kind: 'explained' }
   }
-  return { kind: 'explained' }
+  if (outer || !flow.nested.has(pathOf(req))) return { kind: 'explained' }
+  question.route = visit.route
+  return { kind: 'ignore' }
 }
 
-// ——— Which application is asked ———
-
-/** An application that requests were seen of, and how they looked. */
-interface Home {
-  /** What it is known by. */
-  readonly place: object
-  readonly dispatch: Dispatch
-  readonly host: string | undefined
-  readonly isEncrypted: boolean
+// Whether a request goes no further. Where it does, a layer inside that keeps to the same key only adds its options.
+function answers({ decision: { outcome, reason } }: Found): boolean {
+  return (outcome !== 'miss' && outcome !== 'bypass') || reason === 'only-if-cached' || reason === 'closed'
 }
 
-const homes = new WeakMap<Flow, Home[]>()
-const MOST_HOMES = 8
-
-/** Remembers the application that a request came to, so that others can be handed to it. */
-export function rememberHome(flow: Flow, req: IncomingMessage, application: Application | undefined): void {
-  const known = homes.get(flow) ?? []
-  const { server, encrypted } = (req.socket ?? {}) as Socket & { server?: Server; encrypted?: boolean }
-  if (isRefresh(req) || isQuestion(req) || (server && known.at(-1)?.place === server)) return
-  const dispatch = dispatchFor(req, application)
-  if (!dispatch) return
-  const place = server ?? dispatch
-  const { host, ':authority': authority } = req.headers
-  const home = { place, dispatch, host: host ?? (authority as string | undefined), isEncrypted: encrypted === true }
-  homes.set(flow, [...known.filter((other) => other.place !== place), home].slice(-MOST_HOMES))
-  flow.hasApplication = true
+function withoutUndefined<O extends object>(options: O): O {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as O
 }
 
-function homesFor(flow: Flow, app: unknown): readonly Pick<Home, 'dispatch' | 'host' | 'isEncrypted'>[] {
-  const known = homes.get(flow) ?? []
-  if (app === undefined) return [...known].reverse()
-  const { host, isEncrypted = false } = known.at(-1) ?? {}
-  return [{ dispatch: dispatchOf(app), host, isEncrypted }]
-}
-
-// An Express application and a listener are functions, Koa's has one made, a server has them called.
-function dispatchOf(app: unknown): Dispatch {
-  if (typeof app === 'function') return app as Dispatch
-  const { callback, emit } = Object(app) as { callback?: () => Dispatch; emit?: Server['emit'] }
-  if (typeof callback === 'function') return callback.call(app)
-  if (typeof emit === 'function') return (req, res) => Reflect.apply(emit, app, ['request', req, res])
-  throw new TagcacheError('ERR_TAGCACHE_EXPLAIN', 'The `app` given to explain() is no application, listener or server.')
+/** The path of a request, as far as layers above have left it. */
+export function pathOf({ url = '/', originalUrl = url }: IncomingMessage & { originalUrl?: string }): string {
+  return originalUrl.split('?', 1)[0]!
 }
 
 // ——— What is asked ———
@@ -93,9 +75,9 @@ interface Asked {
   readonly method: string
   /** Path and query. */
   readonly url: string
-  readonly host: string | undefined
-  readonly isEncrypted: boolean | undefined
+  readonly aim: Aim
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body: Uint8Array | undefined
   /** Of the client, where there is one. */
   readonly socket: object | undefined
 }
@@ -104,21 +86,30 @@ function read(request: unknown): Asked {
   if (request instanceof IncomingMessage) {
     const { method = 'GET', headers, socket } = request
     const { originalUrl, url = '/' } = request as IncomingMessage & { originalUrl?: string }
-    return { method, url: originalUrl ?? url, host: undefined, isEncrypted: undefined, headers: { ...headers }, socket }
+    return { method, url: originalUrl ?? url, aim: NOWHERE, headers: { ...headers }, body: undefined, socket }
   }
   const given = typeof request === 'string' || request instanceof URL ? { url: String(request) } : Object(request)
-  const { url, method = 'GET', headers = {} } = given as { url?: unknown; method?: unknown; headers?: object }
+  const { url, method = 'GET', headers = {}, body } = given as Record<string, unknown> & { headers?: object }
   if (typeof url !== 'string' && !(url instanceof URL)) throw noRequest()
   const fields = Symbol.iterator in headers ? [...(headers as Iterable<[string, string]>)] : Object.entries(headers)
   const lower = Object.fromEntries(fields.map(([name, value]) => [String(name).toLowerCase(), value]))
-  return { method: String(method).toUpperCase(), headers: lower, socket: undefined, ...target(String(url)) }
+  const asked = { method: String(method).toUpperCase(), headers: lower, socket: undefined, ...target(String(url)) }
+  return { ...asked, body: bodyOf(body) }
 }
 
-function target(url: string): Pick<Asked, 'url' | 'host' | 'isEncrypted'> {
-  if (url.startsWith('/')) return { url: url.split('#', 1)[0]!, host: undefined, isEncrypted: undefined }
+const NOWHERE: Aim = { host: undefined, isEncrypted: undefined }
+
+// The body of a fetch request is a stream, which is not read.
+function bodyOf(body: unknown): Uint8Array | undefined {
+  if (typeof body === 'string') return Buffer.from(body)
+  return body instanceof Uint8Array ? body : undefined
+}
+
+function target(url: string): Pick<Asked, 'url' | 'aim'> {
+  if (url.startsWith('/')) return { url: url.split('#', 1)[0]!, aim: NOWHERE }
   const parsed = URL.canParse(url) ? new URL(url) : undefined
   if (!parsed || !/^https?:$/.test(parsed.protocol)) throw noRequest()
-  return { url: parsed.pathname + parsed.search, host: parsed.host, isEncrypted: parsed.protocol === 'https:' }
+  return { url: parsed.pathname + parsed.search, aim: { host: parsed.host, isEncrypted: parsed.protocol === 'https:' } }
 }
 
 function noRequest(): TagcacheError {
@@ -139,48 +130,50 @@ function isSafe(method: string): boolean {
 
 /** Lets the cache be asked what it would do with a request, by handing one like it to the application. */
 export function makeExplainable(flow: Flow): void {
-  flow.ask ??= (request, app) => ask(flow, read(request), app)
+  flow.ask ??= (request, how) => ask(flow, read(request), how)
 }
 
-async function ask(flow: Flow, asked: Asked, app: unknown): Promise<Explanation> {
-  const { method, url } = asked
-  const unreached = (reason: Reason, more: object = {}): Explanation => ({
-    method,
-    url,
-    isReached: false,
-    ...more,
-    decision: { outcome: 'bypass', reason, forward: reason === 'method' ? 'method' : 'bypass', text: REASONS[reason] },
-  })
-  // It might write.
-  if (!isSafe(method)) return unreached('method', flow.methods.has(method) ? { decision: unsent(method) } : {})
-  const places = homesFor(flow, app)
-  if (places.length === 0) {
+async function ask(flow: Flow, asked: Asked, { app, mayWrite = false }: AskOptions): Promise<Explanation> {
+  const { method } = asked
+  if (!isSafe(method)) {
+    if (!flow.methods.has(method)) return unreached(asked, { outcome: 'bypass', forward: 'method', reason: 'method' })
+    if (!mayWrite) return unreached(asked, { outcome: 'unknown', reason: 'unasked' })
+  }
+  const doors = doorsFor(flow, app)
+  if (doors.length === 0) {
     throw new TagcacheError(
       'ERR_TAGCACHE_EXPLAIN',
       'No request has come to this cache yet, so its application is not known: give it, as in explain(request, { app }).',
     )
   }
   let last: Explanation | undefined
-  for (const place of places) {
-    const { found, status } = await dispatch(flow, asked, place)
-    if (found) return { method, url, isReached: true, ...found }
-    last = status === undefined ? unreached('timeout') : unreached('unreached', { status })
+  for (const door of doors) {
+    const { found, status } = await dispatch(flow, asked, door)
+    if (found) return { method, url: asked.url, isReached: true, ...found }
+    last =
+      status === undefined
+        ? unreached(asked, { outcome: 'unknown', reason: 'timeout' })
+        : unreached(asked, { outcome: 'bypass', forward: 'bypass', reason: 'unreached' }, status)
   }
   return last!
 }
 
-function unsent(method: string): Explanation['decision'] {
-  const text = `A request with ${method} is not handed to the application to be explained, since it might write. A route that lists ${method} caches it under what its \`key\` gives.`
-  return { outcome: 'bypass', reason: 'method', forward: 'method', text }
+type Judged = Omit<Explanation['decision'], 'text'> & { readonly reason: Reason }
+
+function unreached({ method, url }: Asked, decision: Judged, status?: number): Explanation {
+  const answered = status === undefined ? {} : { status }
+  return { method, url, isReached: false, ...answered, decision: { ...decision, text: REASONS[decision.reason] } }
 }
 
 type Ending = { readonly found?: Found | undefined; readonly status?: number }
 
-function dispatch(flow: Flow, asked: Asked, { dispatch, ...home }: Pick<Home, 'dispatch' | 'host' | 'isEncrypted'>) {
-  const { method, url, headers, host = home.host, isEncrypted = home.isEncrypted } = asked
-  const socket = asked.socket ?? { remoteAddress: '127.0.0.1', encrypted: isEncrypted }
-  const fields = { ...(host === undefined ? {} : { host }), ...headers }
-  const req = requestLike(socket as Socket, { method, url, headers: fields as IncomingMessage['headers'] })
+function dispatch(flow: Flow, asked: Asked, { dispatch, approach }: Door) {
+  const { method, url, body } = asked
+  // A request that somebody has made is made as he has made it.
+  const { socket, headers } = asked.socket ? { socket: asked.socket, headers: {} } : approach(asked.aim)
+  const length = body === undefined ? {} : { 'content-length': String(body.byteLength) }
+  const fields = { ...headers, ...length, ...asked.headers } as IncomingMessage['headers']
+  const req = requestLike(socket as Socket, { method, url, headers: fields, body })
   const question: Question = { flow }
   questions.set(req, question)
   return new Promise<Ending>((resolve, reject) => {

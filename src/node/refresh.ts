@@ -126,11 +126,15 @@ function requestAgain(req: IncomingMessage, run: Run): IncomingMessage {
   return requestLike(req.socket, { method: 'GET', url: query === '' ? path : `${path}?${query}`, headers })
 }
 
-/** A request without a body, as from the client at that socket. */
-export function requestLike(
-  socket: Socket | undefined,
-  { method, url, headers }: Required<Pick<IncomingMessage, 'headers'>> & { method: string; url: string },
-): IncomingMessage {
+interface RequestParts {
+  readonly method: string
+  readonly url: string
+  readonly headers: IncomingMessage['headers']
+  readonly body?: Uint8Array | undefined
+}
+
+/** A request as from the client at that socket. */
+export function requestLike(socket: Socket | undefined, { method, url, headers, body }: RequestParts): IncomingMessage {
   const req = new IncomingMessage(socketLike(socket) as Socket)
   // HTTP/2 has a name of its own for the host.
   const authority = headers[':authority']
@@ -145,6 +149,7 @@ export function requestLike(
   req.httpVersionMajor = 1
   req.httpVersionMinor = 1
   req.complete = true
+  if (body) req.push(body)
   req.push(null)
   return req
 }

@@ -14,8 +14,9 @@ import type { Call, Sighting, Target, Visit } from '../visit.ts'
 import { capture, negotiatedVary, type Recording } from './capture.ts'
 import { onClose } from './close.ts'
 import { interceptHead } from './head.ts'
+import { rememberHome } from './home.ts'
 import { purgeOnAnswer } from './purge.ts'
-import { answerQuestion, isQuestion, rememberHome } from './question.ts'
+import { answerQuestion, isQuestion, pathOf } from './question.ts'
 import { type Application, arrive, canRefresh, isRefresh, startRefresh } from './refresh.ts'
 import { afterOthers, refuse, replay } from './replay.ts'
 import { impliedPurge, isOfOwnUri, isSafe } from './unsafe.ts'
@@ -86,10 +87,11 @@ export function serve(passage: Passage, proceed: () => void): void {
  * What counts for this layer; undefined where an outer layer of the same cache is at work already and only needed
  * refining, or where the response has begun, so that nothing can be done about it.
  */
-export function enter({ flow, options, route, res, call }: Passage): Standing | undefined {
+export function enter({ flow, options, route, req, res, call }: Passage): Standing | undefined {
   if (res.headersSent) return undefined
   const outer = layerOf(flow, res)
   if (!outer) return { route, call }
+  if (!isQuestion(req)) flow.nested.set(pathOf(req), true)
   const base = outer.run ?? outer
   const refined = { route: flow.route(options, base.route), call: callIn(base, call) }
   if (outer.run && !outer.run.isOver && shareKey(refined.route, outer.run.route)) {
@@ -208,6 +210,7 @@ export function ignore({ flow, res }: Passage, standing: Standing): void {
 /** Records what the layers below make of the run. */
 export function record({ flow, req, res, application }: Passage, run: Run): Recording {
   rememberHome(flow, req, application)
+  if (!run.isRefresh && run.forward !== 'method') for (const tell of flow.events.forwards) tell(run.why)
   const recording = capture(flow, run, req, res)
   setLayer(flow, res, new Layer(run, false, run, recording))
   return recording

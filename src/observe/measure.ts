@@ -1,4 +1,5 @@
 import type { Cache } from '../cache.ts'
+import type { RemovalReason } from '../core/entry.ts'
 import { monotonicTime } from '../core/time.ts'
 import type { CacheEvent, Trace } from '../core/trace.ts'
 import { type Around, whenOver } from '../core/work.ts'
@@ -27,15 +28,11 @@ const MOST_OTHERS = 100
 /** Has all that a cache does measured, by no more than so many route names. */
 export function measure(cache: Cache, sink: Sink, mostRoutes: number): Measured {
   const teller = new Teller(sink, mostRoutes)
+  beginAtZero(sink)
   const unlisten = cache.on((event) => teller.tell(event))
   const leave = cache.flow.events.work.add(teller.around)
-  const isBehindYet = cache.flow.guard.isBehind
   return {
-    read: (name) => {
-      if (name === 'entries' || name === 'size') return cache.stats()[name === 'size' ? 'bytes' : name]
-      if (name === 'trusted') return teller.isTrusted === undefined ? undefined : Number(teller.isTrusted)
-      return Number(name === 'available' ? teller.isAvailable : (teller.isBehind ?? isBehindYet))
-    },
+    read: (name) => readGauge(cache, name),
     stop: () => {
       unlisten()
       leave()
@@ -43,11 +40,37 @@ export function measure(cache: Cache, sink: Sink, mostRoutes: number): Measured 
   }
 }
 
+function readGauge(cache: Cache, name: GaugeName): number | undefined {
+  const { entries, bytes, backend } = cache.stats()
+  if (name === 'entries') return entries
+  if (name === 'size') return bytes
+  if (name === 'available') return Number(backend.state === 'well')
+  if (name === 'behind') return Number(backend.isBehind)
+  return backend.near === undefined ? undefined : Number(backend.near === 'trusted')
+}
+
+const STATES = ['paused', 'resumed', 'behind', 'delivered', 'near-lost', 'near-trusted'] as const satisfies State[]
+const REMOVALS = ['expired', 'evicted', 'invalidated', 'replaced', 'deleted'] as const satisfies RemovalReason[]
+const PURGES = ['tags', 'route', 'entry', 'uri', 'everything'] as const
+
+// Whoever looks at how much a count has grown sees nothing of a series that begins with what is to be seen.
+function beginAtZero(sink: Sink): void {
+  for (const state of STATES) sink.add('transitions', 0, { state })
+  for (const reason of REMOVALS) sink.add('removals', 0, { reason })
+  for (const kind of PURGES)
+    for (const delivered of ['true', 'false']) sink.add('invalidations', 0, { kind, delivered })
+}
+
+type State = (CacheEvent & { type: 'backend' })['state']
+
+function kindOf({ tags, routes, keys }: CacheEvent & { type: 'invalidation' }): (typeof PURGES)[number] {
+  if (tags.length > 0) return 'tags'
+  if (routes) return 'route'
+  return keys ? 'entry' : 'uri'
+}
+
 /** Makes measurements of events and work. */
 class Teller {
-  isAvailable = true
-  isBehind: boolean | undefined
-  isTrusted: boolean | undefined
   readonly #sink: Sink
   readonly #routes: Names
   readonly #reasons = new Names(MOST_OTHERS)
@@ -56,7 +79,7 @@ class Teller {
 
   constructor(sink: Sink, mostRoutes: number) {
     this.#sink = sink
-    this.#routes = new Names(mostRoutes)
+    this.#routes = new Names(mostRoutes, (route) => sink.add('failures', 0, { route }))
   }
 
   readonly around: Around = (work, run) => {
@@ -74,12 +97,12 @@ class Teller {
     if (event.type === 'trace') this.#tellTrace(event)
     else if (event.type === 'refresh') this.#tellRefresh(event)
     else if (event.type === 'removal') sink.add('removals', event.entries, { reason: event.reason })
-    else if (event.type === 'invalidation') this.#tellPurge(event.tags.length > 0 ? 'tags' : 'uri', event.isDelivered)
+    else if (event.type === 'invalidation') this.#tellPurge(kindOf(event), event.isDelivered)
     else if (event.type === 'clear') this.#tellPurge('everything', event.isDelivered)
     else if (event.type === 'failure') sink.add('failures', 1, { route: this.#routes.of(event.route) })
     else if (event.type === 'fault') {
       sink.add('faults', 1, { operation: this.#operations.of(event.operation), error: this.#errorOf(event.error) })
-    } else if (event.type === 'backend') this.#tellState(event.state)
+    } else if (event.type === 'backend') sink.add('transitions', 1, { state: event.state })
     else if (event.type === 'warning') sink.add('warnings', 1, { code: event.code })
   }
 
@@ -102,13 +125,6 @@ class Teller {
 
   #tellPurge(kind: string, isDelivered: boolean): void {
     this.#sink.add('invalidations', 1, { kind, delivered: String(isDelivered) })
-  }
-
-  #tellState(state: (CacheEvent & { type: 'backend' })['state']): void {
-    if (state === 'paused' || state === 'resumed') this.isAvailable = state === 'resumed'
-    if (state === 'behind' || state === 'delivered') this.isBehind = state === 'behind'
-    if (state === 'near-lost' || state === 'near-trusted') this.isTrusted = state === 'near-trusted'
-    this.#sink.add('transitions', 1, { state })
   }
 
   #reasonOf(reason: string | undefined): string | undefined {

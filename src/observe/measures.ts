@@ -69,14 +69,15 @@ export const MEASURES = {
     kind: 'counter',
     name: 'tagcache.failures',
     unit: '{error}',
-    description: 'Errors of handlers in the place of which a stale response was sent.',
+    description: 'Failures of handlers in the place of which a stale response was sent.',
     labels: ['route'],
   },
   invalidations: {
     kind: 'counter',
     name: 'tagcache.invalidations',
     unit: '{invalidation}',
-    description: 'Purges of tags and URIs, and of everything; and whether the backend took them at once.',
+    description:
+      'Purges of tags, routes, single entries and URIs, and of everything; and whether the backend took them at once.',
     labels: ['kind', 'delivered'],
   },
   removals: {

@@ -7,10 +7,13 @@ const LONGEST = 1000
 /** The first so many different names; whatever comes after them, or is very long, is counted together. */
 export class Names {
   readonly #most: number
+  readonly #onNew: (name: string) => void
   readonly #known = new Set<string>()
 
-  constructor(most: number) {
+  /** @param onNew told of each of them when it comes first */
+  constructor(most: number, onNew: (name: string) => void = () => {}) {
     this.#most = most
+    this.#onNew = onNew
   }
 
   /** The name, or what stands for it. */
@@ -18,6 +21,7 @@ export class Names {
     if (this.#known.has(name)) return name
     if (this.#known.size >= this.#most || name.length > LONGEST) return OTHER
     this.#known.add(name)
+    this.#onNew(name)
     return name
   }
 }

@@ -11,6 +11,7 @@ import {
   trace,
 } from '@opentelemetry/api'
 import type { Cache } from '../cache.ts'
+import type { Reason } from '../core/reasons.ts'
 import type { Trace } from '../core/trace.ts'
 import { checkOptions, countOf } from '../core/values.ts'
 import { type Around, type Work, whenOver } from '../core/work.ts'
@@ -135,9 +136,14 @@ function routeAttributes(route: string): Attributes {
 function traceCache(cache: Cache, tracer: Tracer, name: string, mostRoutes: number): () => void {
   const routes = new Names(mostRoutes)
   const unlisten = cache.on('trace', describeRequest)
+  const { forwards } = cache.flow.events
+  // A function of its own, so that stopping one instrument leaves another.
+  const describe = (reason: Reason) => describeForward(reason)
+  forwards.add(describe)
   const leave = cache.flow.events.work.add(spanAround(tracer, { 'tagcache.cache': name }, routes))
   return () => {
     unlisten()
+    forwards.delete(describe)
     leave()
   }
 }
@@ -151,6 +157,11 @@ function describeRequest({ outcome, reason, tier, stored, ttl }: Trace): void {
   // How much longer the answer is fresh, in seconds.
   if (ttl !== undefined) attributes['tagcache.ttl'] = Math.floor(ttl / 1000)
   span.setAttributes(attributes)
+}
+
+// Of a response that is streamed, or stored where that takes time, the span ends before the record is left.
+function describeForward(reason: Reason): void {
+  trace.getActiveSpan()?.setAttributes(attributesOf({ outcome: 'miss', reason }))
 }
 
 function spanAround(tracer: Tracer, own: Attributes, routes: Names): Around {

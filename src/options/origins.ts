@@ -27,6 +27,8 @@ function writtenOf(name: Name, route: ResolvedRoute, { defaultTtl }: ResolvedCac
     return maxWait > 0 && { maxWait: maxWait / 1000, within: isClusterWide ? 'cluster' : 'process' }
   }
   if (name === 'normaliseVary') return shown(Object.fromEntries(route.normaliseVary))
+  // Of each layer there is a list, or a function.
+  if (name === 'tags') return shown(route.tags.flat())
   const value = route[name]
   return DURATIONS.has(name) && typeof value === 'number' ? value / 1000 : shown(value)
 }

@@ -1,13 +1,29 @@
 import { IncomingMessage } from 'node:http'
+import express from 'express'
 import { describe, expect, it } from 'vitest'
+import { tagcache as expressCache } from '../../src/adapters/express.ts'
 import { keyValue } from '../../src/backends/key-value.ts'
 import { createCache, type Explanation } from '../../src/index.ts'
 import { AsyncMap } from '../support/backends.ts'
-import { gate, listen } from '../support/http.ts'
+import { ask, gate, listen } from '../support/http.ts'
 import { counting, fronted, type Layer, STACKS, site, type Tools, turns, until } from '../support/stacks.ts'
 import { ManualTime } from '../support/time.ts'
 
 type Options = Parameters<Tools['cached']>[0]
+
+/** An application behind a proxy on this machine, with a page, and what is shut to everybody but this machine. */
+async function proxied() {
+  const { cached, cache } = expressCache()
+  const app = express().set('trust proxy', 'loopback')
+  let shut = 0
+  app.get('/page', cached(), (_req, res) => void res.send('page'))
+  app.get('/shut', (req, res) => {
+    if (req.ip !== '127.0.0.1') return void res.sendStatus(403)
+    shut += 1
+    res.send('shut')
+  })
+  return { cache, shut: () => shut, ...(await listen(app)) }
+}
 
 /** A shop with one item route, and what explains it. */
 async function shop(stack = STACKS[1]!, route: Options = {}, more: object = {}) {
@@ -184,6 +200,58 @@ describe('the decision', () => {
   })
 })
 
+describe.each(STACKS)('of two layers around a handler: $name', (stack) => {
+  /** Does what it foretells, and says what both came to. */
+  const nested = async (outer: Options, inner: Options) => {
+    const handler = counting()
+    const served = await site(stack, { time: new ManualTime() }, (app, { cached }) => {
+      app.use(cached({ jitter: 0, ...outer }))
+      app.on('GET', '/page', cached(inner), handler)
+      app.on('GET', '/plain', handler)
+    })
+    const { cache, get, events } = served
+    return {
+      handler,
+      get,
+      explain: (url: string, headers = {}) => cache.explain({ url, headers }),
+      both: async (url: string, headers = {}) => {
+        const said = await cache.explain({ url, headers })
+        await get(url, headers)
+        const last = events.findLast((event) => event.type === 'trace')!
+        return { said, foretold: outcomeOf(said), came: last.reason ? `${last.outcome}: ${last.reason}` : last.outcome }
+      },
+    }
+  }
+
+  it.each<[what: string, outer: Options, inner: Options, headers: Record<string, string>]>([
+    ['says who may share', {}, { scope: 'public' }, { cookie: 'a=1' }],
+    ['has another key', {}, { query: ['page'] }, {}],
+    ['adds to the outer one', { ttl: '1h' }, { tags: 'page' }, {}],
+    ['is not used', {}, { enabled: false }, {}],
+  ])('says what comes of it where the inner one %s', async (_, outer, inner, headers) => {
+    const { get, both, explain, handler } = await nested(outer, inner)
+    await get('/page?page=0', headers)
+    for (const query of ['page=1&utm=1', 'page=1&utm=1', 'page=1&utm=2', 'page=1&utm=2']) {
+      const { foretold, came } = await both(`/page?${query}`, headers)
+      expect(foretold).toBe(came)
+    }
+    const runs = handler.runs()
+    const { options } = await explain('/page?page=1&utm=1', headers)
+    for (const name of Object.keys({ ...outer, ...inner })) expect(options![name]!.from, name).toBe('route')
+    expect(handler.runs()).toBe(runs)
+  })
+
+  it('runs no handler behind one alone', async () => {
+    const { get, both, explain, handler } = await nested({}, {})
+    await get('/page')
+    await get('/plain')
+    const runs = handler.runs()
+    expect((await explain('/plain?other')).decision.outcome).toBe('miss')
+    expect(handler.runs()).toBe(runs)
+    expect((await both('/plain')).foretold).toBe('hit')
+  })
+})
+
 describe('an explanation', () => {
   it('has no credentials', async () => {
     const { cache, get } = await shop(STACKS[1]!, {
@@ -206,6 +274,7 @@ describe('an explanation', () => {
     const { options } = await cache.explain('/items/1')
     expect(options).toMatchObject({
       ttl: { value: 10, from: 'route' },
+      tags: { value: ['items'], from: 'route' },
       query: { value: { ignore: ['utm_*'] }, from: 'route' },
       jitter: { value: 0.1, from: 'cache' },
       scope: { value: 'explicit', from: 'preset' },
@@ -238,6 +307,98 @@ describe('an explanation', () => {
     })
     const pair = await tools.cache.explain('http://a.example/', 'https://a.example/', { app: app.listener() })
     expect(pair.difference).toMatchObject({ part: 'host', first: 'a.example', second: 'https://a.example' })
+  })
+
+  it('is of a request like the last one that was not answered from the cache, at the same host', async () => {
+    const { cache, get } = await shop()
+    await get('/items/1', { host: 'check.internal' })
+    await get('/items/1', { host: 'shop.example' })
+    expect(await cache.explain('/items/1')).toMatchObject({
+      key: { host: 'shop.example' },
+      decision: { outcome: 'hit' },
+    })
+    await get('/items/1', { host: 'check.internal' })
+    expect(await cache.explain('/items/1')).toMatchObject({ key: { host: 'shop.example' } })
+  })
+
+  it.each<[what: string, told: Record<string, string>]>([
+    ['X-Forwarded-Proto', { host: 'shop.example', 'x-forwarded-proto': 'https' }],
+    [
+      'X-Forwarded-Host and its kin',
+      { 'x-forwarded-proto': 'https', 'x-forwarded-host': 'shop.example', 'x-forwarded-port': '443' },
+    ],
+    ['values of two proxies', { host: 'shop.example', 'x-forwarded-proto': 'https, http' }],
+    ['Forwarded', { forwarded: 'for=203.0.113.7;host=shop.example;proto=https' }],
+  ])('is of a request that comes through the same proxy: %s', async (_, told) => {
+    const { cache, url } = await proxied()
+    const sent = { ...told, 'x-forwarded-for': '203.0.113.7' }
+    for (const status of [/stored/, /hit/])
+      expect((await ask(`${url}/page`, { headers: sent })).headers['cache-status']).toMatch(status)
+    for (const asked of ['/page', 'https://shop.example/page']) {
+      expect(await cache.explain(asked), asked).toMatchObject({ decision: { outcome: 'hit' } })
+    }
+    expect((await cache.explain('/page', 'https://other.example/page')).difference).toMatchObject({
+      part: expect.any(String),
+    })
+    expect((await cache.explain('/page', 'http://shop.example/page')).isShared).toBe(false)
+  })
+
+  it.each([[{}], [{ 'x-forwarded-for': '203.0.113.7' }], [{ 'x-forwarded-proto': 'https' }]])(
+    'is of a request that is not from this machine, where others come with %o',
+    async (sent) => {
+      const { cache, url, shut } = await proxied()
+      await ask(`${url}/page`, { headers: sent })
+      expect((await ask(`${url}/shut`)).status).toBe(200)
+      expect(await cache.explain('/shut')).toMatchObject({ isReached: false, status: 403 })
+      expect(shut()).toBe(1)
+    },
+  )
+
+  it('is not had of a POST, unless it may write, and then of the body that is given', async () => {
+    const { cached, cache } = expressCache()
+    const app = express().use(express.json())
+    let runs = 0
+    app.post('/query', cached({ methods: ['POST'], key: (req) => req.body.query, tags: 'all' }), (req, res) => {
+      runs += 1
+      res.json(req.body)
+    })
+    app.post('/write', (_req, res) => {
+      runs += 1
+      res.json({})
+    })
+    const { url } = await listen(app)
+    const headers = { 'content-type': 'application/json' }
+    const request = { method: 'POST', url: '/query', headers, body: JSON.stringify({ query: 'all' }) }
+    const status = async () => (await ask(`${url}/query`, { ...request })).headers['cache-status']
+    expect([await status(), await status()]).toEqual([expect.stringMatching(/stored/), expect.stringMatching(/hit/)])
+    expect(await cache.explain(request)).toMatchObject({
+      isReached: false,
+      decision: { outcome: 'unknown', reason: 'unasked' },
+    })
+    expect(await cache.explain({ method: 'DELETE', url: '/query' })).toMatchObject({
+      decision: { outcome: 'bypass', reason: 'method' },
+    })
+    const mayWrite = { mayWrite: true }
+    expect(await cache.explain(request, mayWrite)).toMatchObject({
+      isReached: true,
+      key: { custom: 'all', method: 'POST' },
+      decision: { outcome: 'hit' },
+    })
+    const other = { ...request, body: Buffer.from('{"query":"other"}') }
+    expect((await cache.explain(request, other, mayWrite)).difference).toEqual({
+      part: 'custom',
+      first: 'all',
+      second: 'other',
+    })
+    expect(await cache.explain({ ...request, body: '{}' }, mayWrite)).toMatchObject({
+      decision: { outcome: 'bypass', reason: 'key' },
+    })
+    expect(runs).toBe(1)
+    expect(await cache.explain({ ...request, url: '/write' }, mayWrite)).toMatchObject({
+      isReached: false,
+      status: 200,
+    })
+    expect(runs).toBe(2)
   })
 
   it('is refused for what is no request, and by a cache without a framework', async () => {
@@ -275,7 +436,7 @@ describe('an explanation', () => {
     const asked = cache.explain('/hanging')
     await turns()
     time.move(10_000)
-    expect(await asked).toMatchObject({ isReached: false, decision: { reason: 'timeout' } })
+    expect(await asked).toMatchObject({ isReached: false, decision: { outcome: 'unknown', reason: 'timeout' } })
   })
 
   it('cannot be asked for by a client', async () => {

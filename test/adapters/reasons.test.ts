@@ -257,6 +257,12 @@ const SCENARIOS: Record<Reason, Scenario> = {
     served.time.move(60_000)
     return served
   },
+  unasked: async () => {
+    const served = await oneRoute(express, counting(), { methods: ['POST'], key: () => 'a' })
+    await served.get('/')
+    const { decision } = await served.cache.explain({ method: 'POST', url: '/' })
+    return { events: [{ type: 'trace', route: 'GET /', stored: false, ...decision, outcome: 'bypass' }] }
+  },
 }
 
 it.each(Object.entries(SCENARIOS) as [Reason, Scenario][])('%s is reached by a request', async (reason, reach) => {

@@ -1,4 +1,4 @@
-import { brotliDecompressSync, gunzipSync } from 'node:zlib'
+import zlib, { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import express from 'express'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { tagcache } from '../../src/adapters/express.ts'
@@ -69,6 +69,18 @@ describe('the encodings of a stored response', () => {
     expect(brotliDecompressSync(br!.body)).toEqual(before.body)
     expect(gunzipSync(gzip!.body)).toEqual(before.body)
     expect(br!.body.buffer.byteLength).toBe(br!.body.byteLength)
+  })
+
+  it('are zstd too, where Node has it', async () => {
+    const { zstdDecompressSync } = zlib as unknown as { zstdDecompressSync?: typeof gunzipSync }
+    const { get, told } = await setUp({ compress: true })
+    await get()
+    await until(() => told().length > 0)
+    const made = told().flatMap((event) => ('codings' in event ? event.codings : []))
+    expect([...made].sort()).toEqual(zstdDecompressSync ? ['br', 'gzip', 'zstd'] : ['br', 'gzip'])
+    const answer = await get('zstd')
+    expect(answer.headers['content-encoding']).toBe(zstdDecompressSync ? 'zstd' : undefined)
+    expect((zstdDecompressSync?.(answer.body) ?? answer.body).toString()).toBe(`1: ${TEXT}`)
   })
 
   it('are no removal of what they are added to, and are charged for', async () => {

@@ -13,7 +13,7 @@ import { renewedResponse } from '../../src/core/renewal.ts'
 import { decide } from '../../src/flow/decide.ts'
 import { abandon, land } from '../../src/flow/land.ts'
 import { resume } from '../../src/flow/look.ts'
-import { failed, replacement, settle, substitute } from '../../src/flow/replace.ts'
+import { replacement, settle, substitute } from '../../src/flow/replace.ts'
 import type { Run, Substitution } from '../../src/flow/run.ts'
 import { validatorsOf } from '../../src/flow/usable.ts'
 import { judgeStorage, type StoragePolicy, type Terms } from '../../src/http/policy.ts'
@@ -431,7 +431,7 @@ class History {
       how === 'throws' ? replacement(flow, run, undefined) : substitute(flow, run, 503, nothing)
     if (instead) {
       if (acknowledged === undefined) throw new Error('a refresh has nobody to serve')
-      if (how === 'throws') failed(flow, run, new Error('thrown by the handler'))
+      if (how === 'throws') run.thrown = { error: new Error('thrown by the handler') }
       this.#checkInstead(instead.entry, acknowledged)
       return settle(flow, run, instead)
     }

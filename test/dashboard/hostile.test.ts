@@ -378,6 +378,9 @@ describe('a request to be explained', () => {
     ['for a file', { url: 'file:///etc/passwd' }],
     ['for a script', { url: 'javascript:alert(1)' }],
     ['by a method that is none', { method: 'GET / HTTP/1.1\r\n' }],
+    ['from this machine', { headers: { 'X-Forwarded-For': '127.0.0.1' } }],
+    ['from another address', { headers: { 'x-real-ip': '10.0.0.1' } }],
+    ['from another address, in the standard way', { headers: { forwarded: 'host=a; For=10.0.0.1' } }],
   ])('is refused %s', async (_name, more) => {
     const { post, get } = await board()
     await get('/api/about')

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { createCache } from '../../src/index.ts'
 import { MEASURES, prometheusName } from '../../src/observe/measures.ts'
 import { register } from '../../src/observe/prometheus.ts'
+import { findPrometheus } from '../support/prometheus.ts'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
 const rules = readFileSync(join(root, 'docs/grafana/alerts.yml'), 'utf8')
@@ -77,9 +78,9 @@ describe('the alerts', () => {
     }
   })
 
-  const hasPromtool = spawnSync('promtool', ['--version']).status === 0
-  it.skipIf(!hasPromtool)('fire when they should, and not on a quiet day, says promtool of Prometheus', () => {
-    const { status, stdout, stderr } = spawnSync('promtool', ['test', 'rules', 'alerts.yml'], {
+  const found = findPrometheus()
+  it.skipIf(!found)('fire when they should, and not on a quiet day, says promtool of Prometheus', () => {
+    const { status, stdout, stderr } = spawnSync(found!.tool, ['test', 'rules', 'alerts.yml'], {
       cwd: join(root, 'test/observe'),
       encoding: 'utf8',
     })

@@ -76,13 +76,14 @@ describe('the log', () => {
     const time = new ManualTime()
     const { logger, lines } = logTo()
     const { cached, invalidates } = tagcache({ time, logger })
-    let fails = false
-    const caches = cached({ name: 'a', ttl: 1, staleIfError: 60 })
+    let fails: 'throws' | 'answers' | undefined
+    const caches = cached({ name: 'a', ttl: 1, staleIfError: 600 })
     const purges = invalidates([])
     const server = await listen((req, res) => {
       if (req.method === 'POST') return purges(req, res, () => res.end('b'))
       return caches(req, res, () => {
-        if (fails) throw new Error('no database at postgres://me:hunter2@db/shop')
+        if (fails === 'throws') throw new Error('no database at postgres://me:hunter2@db/shop')
+        if (fails === 'answers') res.statusCode = 503
         res.end('a')
       })
     })
@@ -91,7 +92,7 @@ describe('the log', () => {
     for (let hit = 0; hit < 3; hit++) await ask(`${server.url}/a`)
     await ask(`${server.url}/b`, { method: 'POST' })
     expect(lines()).toEqual([])
-    fails = true
+    fails = 'throws'
     time.move(2000)
     expect((await ask(`${server.url}/a`)).text).toBe('a')
     expect(lines()).toMatchObject([
@@ -102,6 +103,12 @@ describe('the log', () => {
         error: { message: 'no database at postgres://…@db/shop' },
       },
     ])
+    fails = 'answers'
+    time.move(60_000)
+    expect((await ask(`${server.url}/a`)).text).toBe('a')
+    const [line] = lines()
+    expect(line).toMatchObject({ level: WARN, event: 'handler.failed', route: 'a', status: 503 })
+    expect(line).not.toHaveProperty('error')
   })
 
   it('has the first line of a kind at once, and then one a minute with how often it has happened', () => {

@@ -212,6 +212,16 @@ describe('the spans for OpenTelemetry', () => {
     })
   })
 
+  it('of requests are told why the handler runs, since they may end before the response is stored', async () => {
+    const { opened, open } = gate()
+    const backend = asked((inner) => ({ store: (entry, ttl) => opened.then(() => inner.store(entry, ttl)) }))
+    const { get, taken } = await setUp({ backend })
+    await get('/items/1')
+    const [server] = taken().filter(({ name }) => name === 'server')
+    expect(server!.attributes).toEqual({ 'tagcache.outcome': 'miss', 'tagcache.reason': 'uri-miss' })
+    open()
+  })
+
   it('of backend calls are children of the request that makes them, and handlers are not within them', async () => {
     const { get, taken } = await setUp({ backend: asked() })
     await get('/items/1')

@@ -159,6 +159,42 @@ describe('the metrics for Prometheus', () => {
     expect(readingOf(await scrape(), 'tagcache_backend_transitions_total', { state: 'delivered' })).toBe(1)
   })
 
+  it('say how the backend does to whoever comes late', async () => {
+    const backend = new Overridden(memory(), { lookup: () => Promise.reject(new Error('down')), sync: false })
+    const { get, cache } = await setUp({ backend })
+    await get('/items/1')
+    const registry = new Registry()
+    register(cache, { registry })
+    expect(readingOf(read(await registry.metrics()), 'tagcache_backend_available')).toBe(0)
+  })
+
+  it('begin at nought where it is known what can come, so that the first of its kind is seen to be more', async () => {
+    const { cache, get, scrape } = await setUp()
+    const nought = await scrape()
+    for (const state of ['paused', 'resumed', 'behind', 'delivered', 'near-lost', 'near-trusted'])
+      expect(readingOf(nought, 'tagcache_backend_transitions_total', { state }), state).toBe(0)
+    for (const reason of Object.keys(cache.stats().removals))
+      expect(readingOf(nought, 'tagcache_removals_total', { reason }), reason).toBe(0)
+    await get('/items/1')
+    expect(readingOf(await scrape(), 'tagcache_failures_total', { route: ITEM })).toBe(0)
+    const purges: [kind: string, purge: () => unknown][] = [
+      ['tags', () => cache.invalidateTags('a')],
+      ['route', () => cache.invalidateRoute(ITEM)],
+      ['uri', () => cache.flow.events.emit({ type: 'invalidation', tags: [], uris: ['/a'], isDelivered: true })],
+      [
+        'entry',
+        () => cache.flow.events.emit({ type: 'invalidation', tags: [], uris: [], keys: ['a'], isDelivered: true }),
+      ],
+      ['everything', () => cache.clear()],
+    ]
+    for (const [kind, purge] of purges) {
+      const count = async () => readingOf(await scrape(), 'tagcache_invalidations_total', { kind, delivered: 'true' })
+      expect(await count(), kind).toBe(0)
+      purge()
+      expect(await count(), kind).toBe(1)
+    }
+  })
+
   it('count a call that has no end as over at its deadline', async () => {
     const time = new ManualTime()
     const inner = memory({ time })
@@ -184,7 +220,7 @@ describe('the metrics for Prometheus', () => {
     const purges = async (cache: string) =>
       readingOf(read(await registry.metrics()), 'tagcache_invalidations_total', { cache })
     const entries = async (cache: string) => readingOf(read(await registry.metrics()), 'tagcache_entries', { cache })
-    expect([await purges('tagcache/shop'), await purges('news')]).toEqual([1, undefined])
+    expect([await purges('tagcache/shop'), await purges('news')]).toEqual([1, 0])
     expect([await entries('tagcache/shop'), await entries('news')]).toEqual([0, 1])
     stop()
     shop.clear()

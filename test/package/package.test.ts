@@ -62,6 +62,10 @@ describe('the package', () => {
       'dist',
       'package.json',
     ])
+    const inside = readdirSync(join(project, 'package/dist'), { recursive: true, encoding: 'utf8' })
+    const served = inside.filter((name) => name.startsWith('dashboard/page/'))
+    expect(served.filter((name) => !/\.(?:js|css|html|svg)$/.test(name))).toEqual([])
+    expect(inside.filter((name) => /\.(?:test|map|tsbuildinfo)|(?<!\.d)\.ts$/.test(name))).toEqual([])
   })
 
   const paths = Object.keys(manifest.exports).filter((path) => path !== './package.json')

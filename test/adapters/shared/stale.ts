@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline, Readable } from 'node:stream'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { keyValue } from '../../../src/backends/key-value.ts'
-import type { TagBackend } from '../../../src/index.ts'
+import type { CacheEvent, TagBackend } from '../../../src/index.ts'
 import { AsyncMap } from '../../support/backends.ts'
 import { ask, askRaw, gate, listen } from '../../support/http.ts'
 import {
@@ -827,6 +827,8 @@ export function staleIfError(stack: Stack): void {
     it.each(failures)('serves what is stored where the handler %s', async (_, failing, status) => {
       const reply = (body: string) => (control === undefined ? body : saying(control)(body))
       const { get, read, handler, time, cache } = await staleSite(stack, 15, { reply, route })
+      const told: CacheEvent[] = []
+      cache.on('failure', (event) => told.push(event))
       handler.reply(failing)
       const stale = await get('/')
       expect([stale.status, stale.statusMessage, stale.text]).toEqual([200, 'OK', 'run 1'])
@@ -834,6 +836,11 @@ export function staleIfError(stack: Stack): void {
       expect(stale.headers).toMatchObject({ age: '15', 'content-length': '5' })
       expect(stale.headers['retry-after']).toBeUndefined()
       expect(cache.stats()).toMatchObject({ requests: 2, misses: 1, stale: 1, entries: 1 })
+      const [, code] = /fwd-status=(\d+)/.exec(status) ?? []
+      const error = expect.objectContaining({ message: 'thrown by the handler' })
+      expect(told).toEqual([
+        { type: 'failure', route: 'GET /', ...(code === undefined ? { error } : { status: Number(code) }) },
+      ])
       handler.reply(reply)
       time.move(SECOND)
       expect(await read()).toBe('run 3: fwd=stale; stored')
