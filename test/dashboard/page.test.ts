@@ -47,7 +47,8 @@ inBrowser('the page', (watch) => {
     // Handlers of the shop sleep for 15 ms at the least.
     expect([hit! < 15, handler! >= 14, slowHandler! < 1000]).toEqual([true, true, true])
     await expect.poll(async () => (await values('From the cache'))[0], { timeout: 10_000 }).toBeGreaterThan(20)
-    expect(await card('Memory').locator('.legend').textContent()).toMatch(/held [\d.]+ k?B.*bound 64 MB/)
+    const memory = () => card('Memory').locator('.legend').textContent()
+    await expect.poll(memory, { timeout: 10_000 }).toMatch(/held [\d.]+ k?B.*bound 64 MB/)
     await expect.poll(() => page.locator('.chart canvas').count()).toBe(4)
   })
 
