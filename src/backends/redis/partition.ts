@@ -50,6 +50,8 @@ export class Partition {
   readonly #shared: Shared
   readonly #place: Place
   readonly #timeline = new Timeline()
+  // The highest number of the ledger's clock that was heard of.
+  #reached = 0
 
   constructor(shared: Shared, place: Place) {
     this.#shared = shared
@@ -58,33 +60,38 @@ export class Partition {
 
   async lookup(key: string): Promise<Lookup> {
     const keys = [this.#place.ledger, this.#place.entry(key)]
+    const before = this.#reached
     const seen = await this.#run(scripts.GLANCE, keys, []).catch(orNothing)
     const [frame, latest, clock, epoch] = seen.length > 0 ? seen : await this.#run(scripts.LOOKUP, keys, [freshEpoch()])
-    return this.#show(key, frame, Number(latest), this.#timeline.at(String(epoch), Number(clock)), String(epoch))
+    return this.#show(key, frame, Number(latest), this.#advance(before, epoch, clock), String(epoch))
   }
 
   async lookupOrLease(key: string, milliseconds: number): Promise<Lookup> {
     const { ledger, entry, lease } = this.#place
     const holder = `${this.#shared.node}/${freshEpoch()}`
+    const before = this.#reached
     const answer = await this.#run(
       scripts.LOOKUP_OR_LEASE,
       [ledger, entry(key), lease(key)],
       [freshEpoch(), holder, String(milliseconds), this.#shared.node],
     )
     const [frame, latest, clock, epoch, state, left] = answer
-    const now = this.#timeline.at(String(epoch), Number(clock))
+    const now = this.#advance(before, epoch, clock)
     const found = await this.#show(key, frame, Number(latest), now, String(epoch))
     const taken = leaseOf(String(state), holder, Number(left))
     return taken ? { ...found, lease: taken } : found
   }
 
   async clock(): Promise<number> {
+    const before = this.#reached
     const [, clock, epoch] = await this.#run(scripts.LATEST, [this.#place.ledger], [freshEpoch()])
-    return this.#timeline.at(String(epoch), Number(clock))
+    return this.#advance(before, epoch, clock)
   }
 
   async invalidatedAt(tags: readonly string[]): Promise<number> {
-    const [latest, , epoch] = await this.#run(scripts.LATEST, [this.#place.ledger], [freshEpoch(), ...tags])
+    const before = this.#reached
+    const [latest, clock, epoch] = await this.#run(scripts.LATEST, [this.#place.ledger], [freshEpoch(), ...tags])
+    this.#advance(before, epoch, clock)
     return this.#timeline.at(String(epoch), Number(latest))
   }
 
@@ -130,11 +137,11 @@ export class Partition {
     const { maxTags } = this.#shared
     const message = channel === '' ? '' : JSON.stringify({ tags })
     const args = [freshEpoch(), String(maxTags), channel, message, ...tags]
-    return positionOf(await this.#run(scripts.INVALIDATE, [ledger], args))
+    return this.#moved(await this.#run(scripts.INVALIDATE, [ledger], args))
   }
 
   async clear(channel = ''): Promise<Position> {
-    return positionOf(await this.#run(scripts.CLEAR, [this.#place.ledger], [freshEpoch(), channel, '{}']))
+    return this.#moved(await this.#run(scripts.CLEAR, [this.#place.ledger], [freshEpoch(), channel, '{}']))
   }
 
   /** Deletes an entry, and tells of it on a channel, though it may be gone: others may have copies. */
@@ -151,7 +158,7 @@ export class Partition {
     const message = JSON.stringify({ tags: [], keys: [key] })
     const args = [freshEpoch(), String(this.#shared.maxTags), channel, message, key]
     const [deleted, ...position] = await this.#run(scripts.DELETE, keys, args)
-    return { ...positionOf(position), isDeleted: Number(deleted) === 1 }
+    return { ...this.#moved(position), isDeleted: Number(deleted) === 1 }
   }
 
   /** What was invalidated or deleted since, and when; no names where not all of it is known. */
@@ -164,8 +171,9 @@ export class Partition {
   async list(tag: string, limit: number): Promise<Listed[]> {
     const { ledger, index } = this.#place
     const keys = [ledger, index(tag), this.#place.entry('')]
+    const before = this.#reached
     const [clock, epoch, given] = await this.#run(scripts.LIST, keys, [freshEpoch(), tag, String(limit)])
-    const now = this.#timeline.at(String(epoch), Number(clock))
+    const now = this.#advance(before, epoch, clock)
     return Promise.all(
       (given as unknown[][]).map(async ([frame, latest, order]) => ({
         ...(await this.#show(undefined, frame, Number(latest), now, String(epoch))),
@@ -202,6 +210,29 @@ export class Partition {
   async release(key: string, holder: string, end: LeaseEnd): Promise<void> {
     const keys = [this.#place.ledger, this.#place.lease(key)]
     await this.#run(scripts.RELEASE, keys, [holder, `${this.#shared.channels}node:`, leaseMessage(end, key)])
+  }
+
+  /**
+   * The number of the ledger's clock. In one epoch it never goes back, unless somebody has put an earlier state in the place of the
+   * ledger (RESTORE, SWAPDB), which lacks the purges since: then it is begun anew, and this answer counts for nothing.
+   * @param before the highest number that was heard of when the question was put
+   */
+  #advance(before: number, epoch: unknown, clock: unknown): number {
+    const now = this.#timeline.at(String(epoch), Number(clock))
+    if (now < before) {
+      this.#run(scripts.RENOUNCE, [this.#place.ledger], [String(epoch)]).catch(() => {})
+      const message = 'The ledger in Redis is older than it was: nothing that was stored under it is used any more.'
+      throw new TagcacheError('ERR_TAGCACHE_BACKEND_REPLY', message)
+    }
+    this.#reached = Math.max(this.#reached, now)
+    return now
+  }
+
+  // What this process has purged, an earlier state does not know of.
+  #moved(answer: unknown[]): Position {
+    const position = positionOf(answer)
+    this.#reached = Math.max(this.#reached, this.#timeline.at(position.epoch, position.clock))
+    return position
   }
 
   async #run(script: scripts.Script, keys: readonly string[], args: readonly Argument[]): Promise<unknown[]> {

@@ -173,6 +173,16 @@ return { frame, last, -found[3], epoch }
 `,
 )
 
+/** Ends an epoch, so that a ledger is begun anew and nothing of it counts any more. Keys: ledger. Arguments: its epoch. */
+export const RENOUNCE = script(
+  'renounce',
+  `
+local epoch = redis.call('ZSCORE', KEYS[1], 'epoch')
+if epoch and text(-epoch) == ARGV[1] then redis.call('UNLINK', KEYS[1]) end
+return 1
+`,
+)
+
 /** Keys: ledger, entry. Arguments: fresh epoch. */
 export const LOOKUP = script(
   'lookup',
@@ -344,7 +354,7 @@ export const CHANGES = script(
   `
 local state = open(KEYS[1], ARGV[1])
 local epoch, since, most = text(state.epoch), tonumber(ARGV[3]), tonumber(ARGV[4])
-if epoch ~= ARGV[2] or state.floor > since or state.everything > since then return { epoch, state.clock } end
+if epoch ~= ARGV[2] or since > state.clock or state.floor > since or state.everything > since then return { epoch, state.clock } end
 local names = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[3], '+inf', 'WITHSCORES', 'LIMIT', 0, most + 1)
 if #names > most * 2 then return { epoch, state.clock } end
 return { epoch, state.clock, names }

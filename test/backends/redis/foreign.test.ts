@@ -72,6 +72,13 @@ function watched(backend: RedisBackend): Watched {
   return { cache, faults: () => codes.splice(0), paused: () => isPaused }
 }
 
+async function dumpIn(db: number, key: string): Promise<Buffer> {
+  const elsewhere = raw.duplicate({ db })
+  const dump = await elsewhere.dumpBuffer(key)
+  elsewhere.disconnect()
+  return dump
+}
+
 const textOf = (response: CachedResponse | undefined) => response && Buffer.from(response.body).toString()
 
 function bodyOf({ entry, invalidatedAt }: Lookup): string | undefined {
@@ -317,6 +324,51 @@ describe('a ledger that somebody has worked at', () => {
     expect(bodyOf(await one.lookup('k'))).toBeUndefined()
     await put(one, 'k', ['t'], 'new')
     expect(bodyOf(await two.lookup('k'))).toBe('new')
+  })
+})
+
+describe('an earlier state that somebody puts in the place of what is there', () => {
+  const keep = async () => {
+    const keys = await raw.keys('*')
+    await Promise.all(keys.map((key) => raw.copy(key, key, 'DB', 1, 'REPLACE')))
+  }
+
+  it.each([
+    ['the ledger alone', async () => raw.restore(LEDGER, 0, await dumpIn(1, LEDGER), 'REPLACE')],
+    ['all of it', () => raw.call('SWAPDB', 0, 1)],
+  ])('brings nothing back that was purged since: %s', async (_, putBack) => {
+    const [one, two] = [await join(), await join(1)]
+    await put(one, 'k', ['t'])
+    await put(one, 'l', ['u'])
+    await keep()
+    await one.invalidate(['t'])
+    expect(bodyOf(await two.lookup('k'))).toBeUndefined()
+    const { position } = await two.feed.changesSince(undefined)
+    await putBack()
+    expect((await two.feed.changesSince(position)).tags).toBeUndefined()
+    for (const ask of [() => one.lookup('k'), () => two.lookup('k', { lease: LONG }), () => two.list('t', 1)]) {
+      const answer = await attempt<Lookup | readonly Lookup[]>(ask)
+      const found = answer instanceof Error ? [] : [answer].flat()
+      expect(found.map(bodyOf)).not.toContain('k')
+    }
+    // It is begun anew: what else was there is gone, and all is well.
+    for (const backend of [one, two]) expect(bodyOf(await backend.lookup('l'))).toBeUndefined()
+    await put(two, 'k', ['t'], 'newer')
+    expect(bodyOf(await one.lookup('k'))).toBe('newer')
+  })
+
+  it('is told as a fault, and the next ones are answered', async () => {
+    const backend = await join()
+    const { cache, faults, paused } = watched(backend)
+    await cache.set('GET /a', {}, ['t'], { body: 'a' }, 60)
+    await keep()
+    await cache.invalidateTags('t')
+    await raw.call('SWAPDB', 0, 1)
+    expect(await cache.getByRequest('GET /a')).toBeUndefined()
+    expect([faults(), paused()]).toEqual([['ERR_TAGCACHE_BACKEND_REPLY'], false])
+    await cache.set('GET /a', {}, ['t'], { body: 'newer' }, 60)
+    expect(textOf(await cache.getByRequest('GET /a'))).toBe('newer')
+    expect(faults()).toEqual([])
   })
 })
 
