@@ -30,7 +30,7 @@ describe('the example that is to be operated', () => {
     program.stderr.on('data', (chunk) => {
       log += chunk
     })
-    const over = once(program, 'exit')
+    const over = once(program, 'close')
     for await (const chunk of program.stdout) {
       printed += chunk
       if (seen === undefined && printed.includes('  crawler\n')) seen = await lookAround()
