@@ -16,8 +16,12 @@ export function stepAside(): void {
 
 /** A command that runs on the core of what is measured. */
 export function onOwnCore(command: readonly string[]): [file: string, ...args: string[]] {
-  const pinned = isPinned ? ['taskset', '-c', String(cores[0]), ...command] : [...command]
-  return pinned as [string, ...string[]]
+  return onCores(cores.slice(0, 1), command)
+}
+
+/** A command that runs on all cores again, where there is no load beside it. */
+export function onAllCores(command: readonly string[]): [file: string, ...args: string[]] {
+  return onCores(cores, command)
 }
 
 /** The machine in a line. */
@@ -30,6 +34,11 @@ export function describeMachine(): string {
 export function describePinning(): string {
   if (isPinned) return `what is measured has core ${cores[0]}, the load cores ${cores.slice(1).join(', ')}`
   return hasTaskset ? 'one core for all' : 'cores are shared: there is no taskset'
+}
+
+function onCores(some: readonly number[], command: readonly string[]): [file: string, ...args: string[]] {
+  const bound = isPinned ? ['taskset', '-c', some.join(','), ...command] : [...command]
+  return bound as [string, ...string[]]
 }
 
 function allowedCores(): number[] {

@@ -45,7 +45,7 @@ export type Schedule = (run: () => void) => void
 export const nextTurn: Schedule = (run) => void setImmediate(run).unref()
 
 const MEMBERS_PER_SLICE = 500
-const MILLISECONDS_PER_SLICE = 1
+const MILLISECONDS_PER_SLICE = 0.5
 const MEMBERS_PER_GLANCE_AT_THE_TIME = 25
 // Small enough to be searched, large enough that what surrounds the members does not count.
 const MEMBERS_PER_CHUNK = 32

@@ -96,8 +96,8 @@ describe('TagIndex', () => {
     expect(index.tags, 'the tags are remembered for those still computing').toBe(2)
   })
 
-  it('reclaims for a millisecond at a time, where that is less', () => {
-    const { index, slices, reclaimed, attach } = setUp(1 / 128)
+  it('reclaims for half a millisecond at a time, where that is less', () => {
+    const { index, slices, reclaimed, attach } = setUp(1 / 256)
     for (let at = 0; at < 1000; at++) attach(`${at}`, ['all'])
     index.invalidate(['all'])
     slices.runOne()
