@@ -68,7 +68,7 @@ export function withOneReign<C extends RedisClient>(client: C): C {
     if (command === 'EVAL') {
       const said = SAYINGS.filter(([saying]) => String(script).includes(saying))
       if (said.length < 2) throw new Error('The script says who reigns, and what the time is, in other words now.')
-      const text = said.reduce((altered, [saying, lie]) => altered.replaceAll(saying, lie), String(script))
+      const text = said.reduce((words, [saying, lie]) => words.replaceAll(saying, lie), String(script))
       shas.set(sha1(String(script)), sha1(text))
       return [command, text, ...rest]
     }
